@@ -1,6 +1,11 @@
 //! What the machine needs of the place where rows live.
 
-use crate::row::{Account, AccountTerms, EventKind, Transfer};
+use alloc::vec::Vec;
+
+use crate::row::{
+    Account, AccountBalance, AccountFilter, AccountTerms, ChangeEvent, ChangeEventsFilter, EventKind, Outcome,
+    QueryFilter, Transfer,
+};
 use crate::status::CreateTransferStatus;
 
 /// What a store knows of a transfer id.
@@ -113,4 +118,25 @@ pub trait Store {
     fn keep_scope(&mut self);
     /// Takes the changes since [`Store::open_scope`] back, all of them.
     fn revert_scope(&mut self);
+}
+
+/// What can be asked of the past. Filters have been judged valid by the caller
+/// ([`crate::row::AccountFilter`] and the others know when they are); limits are at most a reply's size.
+pub trait History: Store {
+    /// The transfers with these hashes (SHA-256 of `00` and the row), those found, in the order asked.
+    fn lookup_hashes(&self, hashes: &[[u8; 32]], out: &mut Vec<Transfer>);
+    /// Transfers of one account.
+    fn get_account_transfers(&self, filter: &AccountFilter, out: &mut Vec<Transfer>);
+    /// Balances of one account with `history` after each of its transfers.
+    fn get_account_balances(&self, filter: &AccountFilter, out: &mut Vec<AccountBalance>);
+    /// Accounts by their fields.
+    fn query_accounts(&self, filter: &QueryFilter, out: &mut Vec<Account>);
+    /// Transfers by their fields.
+    fn query_transfers(&self, filter: &QueryFilter, out: &mut Vec<Transfer>);
+    /// Changes in order of time.
+    fn get_change_events(&self, filter: &ChangeEventsFilter, out: &mut Vec<ChangeEvent>);
+    /// What became of a transfer id.
+    fn outcome(&self, id: u128) -> Option<Outcome>;
+    /// Balances right after the account's last event at or before `timestamp`; all zero if none.
+    fn balance_at(&self, handle: Self::Handle, timestamp: u64) -> AccountBalance;
 }
