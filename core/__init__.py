@@ -1,0 +1,1 @@
+"""The two engines of QENEX as processes."""

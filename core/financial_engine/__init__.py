@@ -1,0 +1,1 @@
+"""The ledger engine as a process; see `qenex.engine`."""

@@ -1,0 +1,145 @@
+"""The only wiring: makes a home, finds its credential, book and running engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from qenex.settings import Settings, template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no credential
+"""Owner credentials begin with it, so that scanners for leaked secrets can know one when they see it."""
+
+TOKEN_BYTES = 32
+"""Random bytes of a credential: 256 bits."""
+
+
+class InvalidHome(Exception):
+    """The home cannot be used as it is: a file is missing, readable by others, or not what it should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Initialised:
+    """What `initialise` found or made."""
+
+    settings: Settings
+    created: tuple[Path, ...]
+    """Files and folders that were not there before; empty when the home was complete."""
+
+
+def initialise(home: str | os.PathLike[str] | Settings | None = None) -> Initialised:
+    """Makes the folders (mode 700), the settings file and the owner credential (mode 600) of a home.
+
+    What is there is left as it is, so that this can run at every start.
+
+    Args:
+        home: folder of the instance, default as in `Settings`; or settings already read.
+
+    Raises:
+        InvalidSettings: the settings of the home are wrong.
+        InvalidHome: something else stands where a folder or a file should be.
+    """
+    settings = home if isinstance(home, Settings) else Settings.load({"home": home})
+    created = [folder for folder in (settings.home, settings.books_folder, settings.run_folder) if _folder(folder)]
+    if _file(settings.file, template()):
+        created.append(settings.file)
+    if _file(settings.owner_token_file, f"{TOKEN_PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n"):
+        created.append(settings.owner_token_file)
+    owner_token(settings)
+    return Initialised(settings, tuple(created))
+
+
+def owner_token(settings: Settings) -> str:
+    """The owner credential of the home.
+
+    Raises:
+        InvalidHome: there is none, others can read it, or it is damaged.
+    """
+    path = settings.owner_token_file
+    try:
+        mode = path.stat().st_mode & 0o777
+        token = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        raise InvalidHome(f"{path}: there is no owner credential; `qenex init` makes one") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
+    if mode & 0o077:
+        raise InvalidHome(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+    digits = token.removeprefix(TOKEN_PREFIX)
+    if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
+        raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")
+    return token
+
+
+def book_folder(settings: Settings) -> Path:
+    """Folder of the instance's book, chosen at random when there is none yet; the engine fills it.
+
+    Raises:
+        InvalidHome: there is more than one book; this release serves one.
+    """
+    books = sorted(path for path in settings.books_folder.iterdir() if path.is_dir())
+    if len(books) > 1:
+        names = ", ".join(path.name for path in books)
+        raise InvalidHome(f"{settings.books_folder}: an instance serves one book, here are {len(books)}: {names}")
+    if books:
+        name = books[0].name
+        if len(name) != 32 or set(name) - set("0123456789abcdef"):
+            raise InvalidHome(f"{books[0]}: a book's folder is named by its id in 32 hexadecimal digits")
+        return books[0]
+    path = settings.books_folder / secrets.token_hex(16)
+    _folder(path)
+    return path
+
+
+def write_run_file(path: Path, content: dict[str, object]) -> None:
+    """Publishes addresses and process id of a server, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def _folder(path: Path) -> bool:
+    """Makes a folder that only the owner can enter; says whether it was missing."""
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except FileExistsError as error:
+        if not path.is_dir():
+            raise InvalidHome(f"{path}: is a file, a folder is needed") from error
+        return False
+    except NotADirectoryError as error:
+        raise InvalidHome(f"{path}: one of the folders above it is a file") from error
+    return True
+
+
+def _file(path: Path, content: str) -> bool:
+    """Makes a file (mode 600), durably, unless there is one; says whether it was missing.
+
+    Written aside and linked into place, so that two who start at once see one whole file, never half of one.
+    """
+    if path.exists():
+        return False
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+    finally:
+        temporary.unlink()
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return True

@@ -1,0 +1,64 @@
+"""The ledger engine as a process: `python -m core.financial_engine`, or `python -m qenex.engine` anywhere.
+
+The work is the native module's; Python only reads settings, publishes the address and forwards the signal to stop.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+from qenex.kernel import _native
+
+from qenex import bootstrap
+from qenex.settings import from_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serves until SIGTERM or SIGINT, then stops cleanly: accepted requests are answered, the journal is ended.
+
+    Returns:
+        0 after a clean stop; otherwise the native module's error ends the process with a traceback's last line.
+    """
+    settings = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
+    settings = bootstrap.initialise(settings).settings
+    folder = bootstrap.book_folder(settings)
+    # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
+    # of the interpreter but never returns to it either.
+    stop_read, stop_write = os.pipe()
+    os.set_blocking(stop_write, False)
+    signal.set_wakeup_fd(stop_write)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+
+    def ready(host: str, port: int) -> None:
+        bootstrap.write_run_file(
+            settings.engine_file, {"pid": os.getpid(), "binary": f"{host}:{port}", "book": folder.name}
+        )
+
+    try:
+        _native.run_engine(
+            path=str(folder),
+            book=folder.name,
+            host=settings.host,
+            port=settings.binary_port,
+            owner_token=bootstrap.owner_token(settings),
+            sessions_max=settings.sessions_max,
+            connections_max=settings.connections_max,
+            window_requests=settings.window_requests,
+            window_bytes=settings.window_bytes,
+            stop_fd=stop_read,
+            ready=ready,
+        )
+    finally:
+        settings.engine_file.unlink(missing_ok=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

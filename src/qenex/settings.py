@@ -1,0 +1,185 @@
+"""Settings: where data lives, which addresses are served, which limits hold.
+
+One name, three spellings: the flag `--binary-port`, the variable `QENEX_BINARY_PORT`, the key `binary_port` in
+`$QENEX_HOME/qenex.toml`. A flag wins over the variable, the variable over the file, the file over the default. A wrong
+value is refused with the place it came from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+PREFIX = "QENEX_"
+"""Every environment variable of QENEX begins with it."""
+
+DEFAULT_HOME = Path("~/.qenex")
+"""Home of an instance when neither `--home` nor `QENEX_HOME` says otherwise."""
+
+FILE_NAME = "qenex.toml"
+"""The settings file inside the home."""
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class InvalidSettings(Exception):
+    """A flag, a variable or the settings file holds a value that cannot be used.
+
+    The message has one line for each wrong value: where it came from, what it is, what would be right.
+    """
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        super().__init__("\n".join(complaints))
+        self.complaints = tuple(complaints)
+
+
+def _absolute(path: Path) -> Path:
+    return path.expanduser().absolute()
+
+
+class Settings(BaseSettings):
+    """Settings of one instance, checked. Use `load`, which names the source of what is wrong."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
+
+    home: Annotated[Path, AfterValidator(_absolute)] = Field(DEFAULT_HOME, description="Folder of the instance")
+    host: str = Field("127.0.0.1", min_length=1, description="Address that the servers listen on")
+    binary_port: Port = Field(7400, description="Port of the binary protocol; 0 is any free one")
+    http_port: Port = Field(8080, description="Port of the HTTP API; 0 is any free one")
+    metrics_port: Port = Field(9090, description="Port of the Prometheus metrics; 0 is any free one")
+    sessions_max: int = Field(
+        65_536, ge=1, le=1_048_576, description="Sessions remembered; the one unused longest makes room"
+    )
+    connections_max: int = Field(1_024, ge=1, le=65_536, description="Connections open at a time")
+    window_requests: int = Field(64, ge=1, le=64, description="Unanswered requests of one session")
+    window_bytes: int = Field(
+        16 * 1_048_576, ge=1_052_672, le=1_073_741_824, description="Unanswered bytes of one session"
+    )
+
+    @classmethod
+    def load(cls, flags: Mapping[str, object] | None = None) -> Settings:
+        """Reads the settings from flags, variables and the file of the home.
+
+        Args:
+            flags: values by field name, as typed; `None` values count as absent.
+
+        Raises:
+            InvalidSettings: naming, for each wrong value, where it came from.
+        """
+        given = {name: value for name, value in (flags or {}).items() if value is not None}
+        try:
+            return cls(**given)  # type: ignore[arg-type]  # judged by pydantic, that is the point
+        except ValidationError as error:
+            raise InvalidSettings([_complaint(problem, given) for problem in error.errors()]) from error
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags, then variables, then the file of the home that these two name."""
+        path = _file({**env_settings(), **init_settings()})
+        try:
+            file = TomlConfigSettingsSource(settings_cls, path if path.exists() else None)
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise InvalidSettings([f"{path}: cannot be read as TOML: {error}"]) from error
+        if "home" in file.toml_data:
+            raise InvalidSettings([f"{path}: home cannot be set in the file that is found through it; use --home"])
+        return init_settings, env_settings, file
+
+    @property
+    def file(self) -> Path:
+        """The settings file, which need not exist."""
+        return self.home / FILE_NAME
+
+    @property
+    def owner_token_file(self) -> Path:
+        """Holds the owner credential, mode 600."""
+        return self.home / "owner.token"
+
+    @property
+    def books_folder(self) -> Path:
+        """One folder a book, named by the book's id in 32 hexadecimal digits."""
+        return self.home / "books"
+
+    @property
+    def run_folder(self) -> Path:
+        """What holds only while processes run: their addresses and process ids."""
+        return self.home / "run"
+
+    @property
+    def engine_file(self) -> Path:
+        """Written by the engine once it serves: `pid`, `binary`, `book`."""
+        return self.run_folder / "engine.json"
+
+    @property
+    def http_file(self) -> Path:
+        """Written by the HTTP process once it serves: `pid`, `http`, `metrics`."""
+        return self.run_folder / "http.json"
+
+    def arguments(self) -> list[str]:
+        """The settings as arguments for a process that reads them with `from_arguments`."""
+        return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in type(self).model_fields]
+
+
+def from_arguments(program: str, description: str, argv: Sequence[str] | None = None) -> Settings:
+    """Settings of a process that takes no other arguments than settings.
+
+    Ends the process with code 2 and one line for each wrong value when they are wrong.
+    """
+    parser = argparse.ArgumentParser(
+        program,
+        description=description,
+        epilog=f"Each can be set as {PREFIX}NAME in the environment or as name in $QENEX_HOME/{FILE_NAME} too.",
+    )
+    for name, field in Settings.model_fields.items():
+        parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, help=f"{field.description} (default: {field.default})"
+        )
+    try:
+        return Settings.load(vars(parser.parse_args(argv)))
+    except InvalidSettings as error:
+        parser.error(str(error))
+
+
+def template() -> str:
+    """The settings file that a new home starts with: every setting, its meaning and its default, commented out."""
+    lines = ["# Settings of this QENEX instance. Flags and QENEX_* variables win over this file.", ""]
+    for name, field in Settings.model_fields.items():
+        if name != "home":
+            value = f'"{field.default}"' if isinstance(field.default, str) else field.default
+            lines += [f"# {field.description}.", f"# {name} = {value}", ""]
+    return "\n".join(lines)
+
+
+def _file(known: Mapping[str, Any]) -> Path:
+    return _absolute(Path(str(known.get("home", DEFAULT_HOME)))) / FILE_NAME
+
+
+def _complaint(problem: Mapping[str, Any], flags: Mapping[str, object]) -> str:
+    """Where a wrong value came from, what it is, what would be right."""
+    name = str(problem["loc"][0])
+    variable = PREFIX + name.upper()
+    if name in flags:
+        place = f"flag --{name.replace('_', '-')}"
+    elif variable in os.environ:
+        place = f"variable {variable}"
+    else:
+        place = f"{_file({'home': flags.get('home', os.environ.get(PREFIX + 'HOME', DEFAULT_HOME))})}, key {name}"
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return f"{place}: there is no such setting; there are {', '.join(Settings.model_fields)}"
+    return f"{place}: {problem['input']!r} cannot be used ({field.description}): {problem['msg']}"

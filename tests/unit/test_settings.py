@@ -1,0 +1,127 @@
+"""Settings: precedence, and errors that name where a wrong value came from."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qenex.settings import InvalidSettings, Settings, from_arguments, template
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home, named by the environment, and no other variable of ours."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"QENEX_{name.upper()}", raising=False)
+    monkeypatch.setenv("QENEX_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_defaults_listen_on_loopback_only(home: Path) -> None:
+    settings = Settings.load()
+    assert (settings.home, settings.host) == (home, "127.0.0.1")
+    assert (settings.binary_port, settings.http_port, settings.metrics_port) == (7400, 8080, 9090)
+
+
+def test_without_any_word_the_home_is_dot_qenex_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("QENEX_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Settings.load().home == tmp_path / ".qenex"
+
+
+def test_file_wins_over_default_variable_over_file_flag_over_variable(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "qenex.toml").write_text("binary_port = 1\nhttp_port = 1\nmetrics_port = 1\n")
+    monkeypatch.setenv("QENEX_HTTP_PORT", "2")
+    monkeypatch.setenv("QENEX_METRICS_PORT", "2")
+    settings = Settings.load({"metrics_port": 3, "binary_port": None})
+    assert (settings.binary_port, settings.http_port, settings.metrics_port) == (1, 2, 3)
+
+
+def test_the_file_is_that_of_the_home_that_flags_and_variables_name(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "qenex.toml").write_text("http_port = 5\n")
+    assert Settings.load().http_port == 8080
+    assert Settings.load({"home": other}).http_port == 5
+
+
+def test_a_wrong_flag_is_named() -> None:
+    with pytest.raises(InvalidSettings, match=r"flag --binary-port: 70000 .*65535"):
+        Settings.load({"binary_port": 70_000})
+
+
+def test_a_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QENEX_WINDOW_REQUESTS", "65")
+    with pytest.raises(InvalidSettings, match=r"variable QENEX_WINDOW_REQUESTS: '65' .*less than or equal to 64"):
+        Settings.load()
+
+
+def test_a_wrong_key_of_the_file_is_named_with_the_file(home: Path) -> None:
+    (home / "qenex.toml").write_text('http_port = "eighty"\n')
+    with pytest.raises(InvalidSettings, match=rf"{home}/qenex.toml, key http_port: 'eighty' .*integer"):
+        Settings.load()
+
+
+def test_a_variable_that_hides_a_wrong_key_is_blamed_itself(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "qenex.toml").write_text("http_port = 1\n")
+    monkeypatch.setenv("QENEX_HTTP_PORT", "-1")
+    with pytest.raises(InvalidSettings, match="variable QENEX_HTTP_PORT: '-1'"):
+        Settings.load()
+
+
+def test_every_wrong_value_is_named_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "qenex.toml").write_text("sessions_max = 0\n")
+    monkeypatch.setenv("QENEX_HTTP_PORT", "x")
+    with pytest.raises(InvalidSettings) as caught:
+        Settings.load({"host": ""})
+    assert [line.split(":")[0].split(",")[-1] for line in caught.value.complaints] == [
+        "flag --host",
+        "variable QENEX_HTTP_PORT",
+        " key sessions_max",
+    ]
+
+
+def test_an_unknown_key_is_refused_with_those_there_are(home: Path) -> None:
+    (home / "qenex.toml").write_text("htpp_port = 1\n")
+    with pytest.raises(InvalidSettings, match=r"qenex.toml, key htpp_port: there is no such setting.*http_port"):
+        Settings.load()
+
+
+def test_a_home_inside_its_own_file_is_refused(home: Path) -> None:
+    (home / "qenex.toml").write_text('home = "/elsewhere"\n')
+    with pytest.raises(InvalidSettings, match="use --home"):
+        Settings.load()
+
+
+@pytest.mark.parametrize("content", [b"http_port = ", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_named(home: Path, content: bytes) -> None:
+    (home / "qenex.toml").write_bytes(content)
+    with pytest.raises(InvalidSettings, match=r"qenex.toml: cannot be read as TOML"):
+        Settings.load()
+
+
+def test_the_template_changes_nothing_until_a_line_is_uncommented(home: Path) -> None:
+    text = template()
+    assert tomllib.loads(text) == {}
+    keys = [line[2:] for line in text.splitlines() if " = " in line]
+    parsed = tomllib.loads("\n".join(keys))
+    assert parsed == {name: field.default for name, field in Settings.model_fields.items() if name != "home"}
+
+
+def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
+    settings = Settings.load({"home": tmp_path / "a b", "http_port": 0, "host": "::1"})
+    assert from_arguments("x", "y", settings.arguments()) == settings
+
+
+def test_a_process_with_wrong_settings_ends_with_two_and_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        from_arguments("x", "y", ["--http-port", "x"])
+    assert ended.value.code == 2
+    assert "flag --http-port: 'x'" in capsys.readouterr().err
