@@ -3,6 +3,7 @@
 //! Layouts are those of TigerBeetle 0.17's public data model, `spec/kernel.md` section 1; the last
 //! four rows are QENEX's own.
 
+use sha2::{Digest, Sha256};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 #[cfg(target_endian = "big")]
@@ -300,7 +301,7 @@ row! {
     Outcome, 32 {
         /// The transfer's id.
         id: u128,
-        /// Of the slot in which it was recorded or burned.
+        /// As recorded, or of the slot in which it was burned.
         timestamp: u64,
         /// A `CreateTransferStatus` as a number.
         status: u32,
@@ -314,6 +315,111 @@ row! {
     Id, 16 {
         /// The id.
         id: u128,
+    }
+}
+
+/// Nanoseconds in a second.
+const SECOND_NS: u64 = 1_000_000_000;
+
+impl Transfer {
+    /// When a recorded pending transfer expires, UTC nanoseconds: `timeout` seconds after its timestamp.
+    ///
+    /// None if it has no timeout, or would expire after [`TIMESTAMP_MAX`] (refused with `overflows_timeout`).
+    #[inline]
+    #[must_use]
+    pub fn expires(&self) -> Option<u64> {
+        let timeout_ns = u64::from(self.timeout).checked_mul(SECOND_NS)?;
+        let expires = self.timestamp.checked_add(timeout_ns)?;
+        (self.timeout != 0 && expires <= TIMESTAMP_MAX).then_some(expires)
+    }
+
+    /// The hash of a transfer: SHA-256 of a zero byte and the 128 bytes as recorded, which is the leaf hash of
+    /// RFC 6962.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        Sha256::new().chain_update([0]).chain_update(self.as_bytes()).finalize().into()
+    }
+}
+
+impl Account {
+    /// The balances; the timestamp is the account's.
+    #[must_use]
+    pub const fn balance(&self) -> AccountBalance {
+        AccountBalance {
+            debits_pending: self.debits_pending,
+            debits_posted: self.debits_posted,
+            credits_pending: self.credits_pending,
+            credits_posted: self.credits_posted,
+            timestamp: self.timestamp,
+            reserved: [0; 56],
+        }
+    }
+}
+
+impl ChangedAccount {
+    const fn new(account: &Account) -> Self {
+        Self {
+            id: account.id,
+            debits_pending: account.debits_pending,
+            debits_posted: account.debits_posted,
+            credits_pending: account.credits_pending,
+            credits_posted: account.credits_posted,
+            user_data_128: account.user_data_128,
+            user_data_64: account.user_data_64,
+            user_data_32: account.user_data_32,
+            code: account.code,
+            flags: account.flags,
+        }
+    }
+
+    const fn balance(&self, timestamp: u64) -> AccountBalance {
+        AccountBalance {
+            debits_pending: self.debits_pending,
+            debits_posted: self.debits_posted,
+            credits_pending: self.credits_pending,
+            credits_posted: self.credits_posted,
+            timestamp,
+            reserved: [0; 56],
+        }
+    }
+}
+
+impl ChangeEvent {
+    /// A change: the transfer as recorded (for an expiry the pending one), both accounts right after it.
+    #[must_use]
+    pub const fn new(kind: EventKind, timestamp: u64, transfer: &Transfer, debit: &Account, credit: &Account) -> Self {
+        Self {
+            transfer_id: transfer.id,
+            transfer_amount: transfer.amount,
+            transfer_pending_id: transfer.pending_id,
+            transfer_user_data_128: transfer.user_data_128,
+            transfer_user_data_64: transfer.user_data_64,
+            transfer_user_data_32: transfer.user_data_32,
+            transfer_timeout: transfer.timeout,
+            transfer_code: transfer.code,
+            transfer_flags: transfer.flags,
+            ledger: transfer.ledger,
+            kind: kind as u8,
+            reserved: [0; 39],
+            debit_account: ChangedAccount::new(debit),
+            credit_account: ChangedAccount::new(credit),
+            timestamp,
+            transfer_timestamp: transfer.timestamp,
+            debit_account_timestamp: debit.timestamp,
+            credit_account_timestamp: credit.timestamp,
+        }
+    }
+
+    /// The balances of one of its two accounts right after it.
+    #[must_use]
+    pub const fn balance_of(&self, account_id: u128) -> Option<AccountBalance> {
+        if self.debit_account.id == account_id {
+            Some(self.debit_account.balance(self.timestamp))
+        } else if self.credit_account.id == account_id {
+            Some(self.credit_account.balance(self.timestamp))
+        } else {
+            None
+        }
     }
 }
 

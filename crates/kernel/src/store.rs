@@ -53,6 +53,25 @@ pub struct Event<'a, H> {
     pub credit_account: &'a Account,
 }
 
+impl<H> Event<'_, H> {
+    /// What becomes of the pending transfer that the event resolves; none if it resolves none.
+    #[must_use]
+    pub const fn resolves_to(&self) -> Option<PendingStatus> {
+        match self.kind {
+            EventKind::SinglePhase | EventKind::TwoPhasePending => None,
+            EventKind::TwoPhasePosted => Some(PendingStatus::Posted),
+            EventKind::TwoPhaseVoided => Some(PendingStatus::Voided),
+            EventKind::TwoPhaseExpired => Some(PendingStatus::Expired),
+        }
+    }
+
+    /// The event as clients see it.
+    #[must_use]
+    pub fn change(&self) -> ChangeEvent {
+        ChangeEvent::new(self.kind, self.timestamp, self.transfer, self.debit_account, self.credit_account)
+    }
+}
+
 /// A pending transfer whose time has come, the next in order of (expiry, creation).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Due {
