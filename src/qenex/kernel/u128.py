@@ -1,0 +1,122 @@
+"""Columns of 128-bit numbers from and to int, Decimal and hex.
+
+A column is an array of `U128` (or a `U128` field of an array of rows, strided as it lies). All functions
+take and give whole columns: values in, one array out, or the other way round.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from decimal import Context, Decimal, Inexact, InvalidOperation
+from operator import index
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qenex.kernel.rows import U128, U128_MAX
+
+Column = NDArray[np.void]
+
+# 39 digits hold any u128; more would only be needed for numbers that are refused anyway.
+_EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation])
+
+
+def from_ints(values: Iterable[int] | NDArray[np.integer[Any]]) -> Column:
+    """A column of these numbers, 0 to 2^128-1.
+
+    Raises:
+        TypeError: a value is not an integer (a float never is).
+        OverflowError: a value is negative or above 2^128-1.
+    """
+    if isinstance(values, np.ndarray):
+        return _from_integer_array(values)
+    if not isinstance(values, list):
+        values = list(values)
+    try:
+        halves = np.frombuffer(array("Q", values), dtype="<u8")
+    except OverflowError:
+        # Some number needs the high half; the slower way also says which one does not fit at all.
+        return np.frombuffer(b"".join(map(_to_bytes, values)), dtype=U128).copy()
+    column = np.zeros(len(values), dtype=U128)
+    column["lo"] = halves
+    return column
+
+
+def _from_integer_array(values: NDArray[np.integer[Any]]) -> Column:
+    if values.dtype.kind not in "iu":
+        raise TypeError(f"a column of u128 is made from integers, not from {values.dtype}")
+    if values.dtype.kind == "i" and values.size and values.min() < 0:
+        raise OverflowError(f"{values.min()} is negative; a u128 lies between 0 and 2^128-1")
+    column = np.zeros(values.shape, dtype=U128)
+    column["lo"] = values
+    return column
+
+
+def _to_bytes(value: int) -> bytes:
+    number = index(value)
+    if not 0 <= number <= U128_MAX:
+        raise OverflowError(f"{number} does not fit: a u128 lies between 0 and 2^128-1")
+    return number.to_bytes(16, "little")
+
+
+def to_ints(column: Column) -> list[int]:
+    """The numbers of a column."""
+    low: list[int] = column["lo"].tolist()
+    if not column["hi"].any():
+        return low
+    high: list[int] = column["hi"].tolist()
+    return [h << 64 | l for l, h in zip(low, high, strict=True)]
+
+
+def to_int(value: np.void) -> int:
+    """The number of one `U128` scalar."""
+    return int(value["hi"]) << 64 | int(value["lo"])
+
+
+def from_decimals(values: Iterable[Decimal], scale: int) -> Column:
+    """A column of amounts in minor units: each value times 10^scale, exactly.
+
+    Raises:
+        ValueError: a value has more than `scale` digits after the point, or is no number.
+        OverflowError: a value is negative or above 2^128-1 minor units.
+    """
+    return from_ints([_minor(value, scale) for value in values])
+
+
+def _minor(value: Decimal, scale: int) -> int:
+    if not isinstance(value, Decimal):
+        raise TypeError(f"an amount is a Decimal, not {type(value).__name__}: {value!r}")
+    if not value.is_finite():
+        raise ValueError(f"{value} is not an amount")
+    try:
+        return int(value.scaleb(scale, context=_EXACT).to_integral_exact(context=_EXACT))
+    except (Inexact, InvalidOperation):
+        raise ValueError(f"{value} has more than {scale} digits after the point") from None
+
+
+def to_decimals(column: Column, scale: int) -> list[Decimal]:
+    """Amounts of a column in major units: each number divided by 10^scale, exactly, with `scale` digits."""
+    return [Decimal(number).scaleb(-scale, context=_EXACT) for number in to_ints(column)]
+
+
+def from_hex(values: Iterable[str]) -> Column:
+    """A column of numbers written as 1 to 32 hexadecimal digits, most significant first.
+
+    Raises:
+        ValueError: a text is empty, has other characters (a sign, `0x`, spaces) or more than 32 digits.
+    """
+    return from_ints([_from_digits(text) for text in values])
+
+
+def _from_digits(text: str) -> int:
+    # int() would also take signs, underscores, spaces and digits of other scripts.
+    if not 1 <= len(text) <= 32 or not set(text) <= set("0123456789abcdefABCDEF"):
+        raise ValueError(f"{text!r} is not 1 to 32 hexadecimal digits")
+    return int(text, 16)
+
+
+def to_hex(column: Column) -> list[str]:
+    """The numbers of a column as 32 hexadecimal digits, most significant first."""
+    return [f"{number:032x}" for number in to_ints(column)]

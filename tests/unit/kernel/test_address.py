@@ -1,0 +1,66 @@
+"""Addresses and hashes are what other tools compute."""
+
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from qenex.kernel import ACCOUNT, TRANSFER, U128_MAX, from_ints, to_account_id, to_address, transfer_hashes
+from qenex.kernel.address import _checksummed
+
+
+@pytest.mark.parametrize(
+    "address",
+    [  # the examples of EIP-55 itself
+        "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed",
+        "0xfB6916095ca1df60bB79Ce92cE3Ea74c37c5d359",
+        "0xdbF03B407c01E7cD3CBea99509d93f8DDDC8C6FB",
+        "0xD1220A0cf47c7B9Be7A2E6BA89F429762e7b9aDb",
+    ],
+)
+def test_checksums_are_those_of_eip_55(address: str) -> None:
+    assert _checksummed(address[2:].lower()) == address
+
+
+@given(st.integers(0, U128_MAX))
+def test_addresses_lead_back_to_their_accounts(account_id: int) -> None:
+    address = to_address(account_id)
+    assert bytes.fromhex(address[2:]) == b"QENX" + account_id.to_bytes(16, "big")
+    assert to_account_id(address) == account_id
+    assert to_account_id("0x" + address[2:].lower()) == account_id
+    assert to_account_id("0x" + address[2:].upper()) == account_id
+
+
+def test_a_mistyped_letter_is_noticed() -> None:
+    address = to_address(0xABCDEF)
+    swapped = "".join(c.swapcase() if c.lower() == "f" else c for c in address)
+    with pytest.raises(ValueError, match="wrong checksum"):
+        to_account_id(swapped)
+
+
+@pytest.mark.parametrize(
+    "address", ["", "0x", to_address(1)[2:], to_address(1) + "0", to_address(1)[:-1] + "g", to_address(1)[:-1] + "١"]
+)
+def test_what_is_no_address_is_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="is not an address"):
+        to_account_id(address)
+
+
+def test_an_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="not an account of this ledger"):
+        to_account_id("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
+    for account_id in (-1, U128_MAX + 1):
+        with pytest.raises(ValueError, match="does not fit"):
+            to_address(account_id)
+
+
+def test_a_hash_is_the_rfc_6962_leaf_of_the_row() -> None:
+    rows = np.zeros(4, dtype=TRANSFER)
+    rows["id"] = from_ints([1, 2, 3, 4])
+    expected = [sha256(b"\0" + row.tobytes()).digest() for row in rows]
+    assert transfer_hashes(rows) == expected
+    assert transfer_hashes(rows[::2]) == expected[::2]
+    with pytest.raises(TypeError, match="TRANSFER"):
+        transfer_hashes(np.zeros(1, dtype=ACCOUNT))
