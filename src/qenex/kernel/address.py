@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from Crypto.Hash import keccak
-from numpy.typing import NDArray
 
 from qenex.kernel.rows import TRANSFER, U128_MAX
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 PREFIX: Final = "51454e58"
 """`QENX`: the first four bytes of the address of every ledger account."""

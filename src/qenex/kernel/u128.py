@@ -7,15 +7,17 @@ take and give whole columns: values in, one array out, or the other way round.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from operator import index
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qenex.kernel.rows import U128, U128_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 Column = NDArray[np.void]
 
@@ -67,7 +69,7 @@ def to_ints(column: Column) -> list[int]:
     if not column["hi"].any():
         return low
     high: list[int] = column["hi"].tolist()
-    return [h << 64 | l for l, h in zip(low, high, strict=True)]
+    return [hi << 64 | lo for lo, hi in zip(low, high, strict=True)]
 
 
 def to_int(value: np.void) -> int:

@@ -41,7 +41,8 @@ def test_a_mistyped_letter_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "0x", to_address(1)[2:], to_address(1) + "0", to_address(1)[:-1] + "g", to_address(1)[:-1] + "١"]
+    "address",
+    ["", "0x", to_address(1)[2:], to_address(1) + "0", to_address(1)[:-1] + "g", to_address(1)[:-1] + "\u0661"],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(ValueError, match="is not an address"):

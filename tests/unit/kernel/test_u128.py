@@ -54,7 +54,7 @@ def test_integer_arrays_are_taken_whole() -> None:
     with pytest.raises(OverflowError, match="-1 is negative"):
         from_ints(np.array([5, -1]))
     with pytest.raises(TypeError, match="float64"):
-        from_ints(np.array([1.0]))  # type: ignore[arg-type]  # the point of the test
+        from_ints(np.array([1.0]))
 
 
 @pytest.mark.parametrize("number", [-1, U128_MAX + 1])
@@ -89,6 +89,6 @@ def test_decimals_are_exact_or_refused() -> None:
 
 def test_hexadecimal_is_digits_only() -> None:
     assert to_ints(from_hex(["0", "fF", "f" * 32])) == [0, 255, U128_MAX]
-    for text in ("", "0x1", "-1", "1_0", " 1", "g", "0" * 33, "١"):
+    for text in ("", "0x1", "-1", "1_0", " 1", "g", "0" * 33, "\u0661"):
         with pytest.raises(ValueError, match="is not 1 to 32 hexadecimal digits"):
             from_hex([text])
