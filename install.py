@@ -63,6 +63,12 @@ def missing(*, dev: bool) -> list[str]:
     return lines
 
 
+def require(absent: list[str]) -> None:
+    """Stop here, with every missing tool at once, rather than one a try."""
+    if absent:
+        raise SetupError("this machine lacks:\n  " + "\n  ".join(absent))
+
+
 def apt_install(packages: list[str]) -> None:
     """Install Debian packages where that needs no password; else leave it to the person, who is told by `missing`."""
     if packages and os.geteuid() == 0 and shutil.which("apt-get"):
@@ -99,7 +105,19 @@ def make_environment() -> None:
         return
     say(f"making the Python environment in {VENV}")
     run([sys.executable, "-m", "venv", str(VENV)])
-    run([str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r", str(lock)])
+    run(
+        [
+            str(PYTHON),
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--require-hashes",
+            "-r",
+            str(lock),
+        ]
+    )
     stamp.write_text(digest(lock))
 
 
@@ -136,9 +154,7 @@ def main() -> int:
     try:
         if asked.dev and not asked.check and shutil.which("strace") is None:
             apt_install(["strace"])
-        absent = missing(dev=asked.dev)
-        if absent:
-            raise SetupError("this machine lacks:\n  " + "\n  ".join(absent))
+        require(missing(dev=asked.dev))
         if asked.check:
             say("nothing is missing")
             return 0
