@@ -1,1 +1,8 @@
-//! See the crate's README section in ARCHITECTURE.md.
+//! The journal and what lies beside it on disk.
+//!
+//! [`disk`] is the seam to bytes and sectors.
+
+pub mod disk;
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("journals are longer than a 32-bit machine can address");
