@@ -1,0 +1,234 @@
+//! Which segment knows a key: a few bytes in memory for each id ever used, in old segments too.
+//!
+//! A key is the 40-bit prefix of a hash (of a transfer's id, or of a pending transfer's for what resolved it). A cell
+//! holds some bits of the prefix and the segment's number; cells lie in buckets of one cache line. Buckets come in
+//! generations: each is allocated zeroed and never copied, and holds twice as many as the one before. So an id that is
+//! not there costs one line a generation, and the newest generation's line is the one that the id will be added to.
+//!
+//! A hit may be false (about n in 2^40): the segment named has the last word.
+
+use super::hash::PREFIX_BITS;
+use super::num::{index, index32, low32};
+use super::prefetch::prefetch;
+
+const BUCKET: usize = 16;
+/// Cells filled on average in a full generation, of [`BUCKET`]: few buckets overflow.
+const BUCKET_FILL: usize = 10;
+const LINE_BYTES: usize = 64;
+/// Segments that the first generation can number.
+const SEGMENT_BITS_MIN: u32 = 3;
+const SEGMENT_BITS_MAX: u32 = 16;
+
+/// The generations, oldest first.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    generations: Vec<Generation>,
+    segment_keys_max: usize,
+}
+
+#[derive(Debug)]
+struct Generation {
+    /// Cells, behind as many as it takes to begin at a cache line.
+    cells: Vec<u32>,
+    offset: usize,
+    buckets: usize,
+    /// Bits of a cell that number the segment, from `first_segment`, plus one; the rest is the fingerprint.
+    segment_bits: u32,
+    first_segment: u32,
+    used: usize,
+}
+
+impl Directory {
+    /// A directory for segments of at most `segment_keys_max` keys.
+    pub(crate) fn new(segment_keys_max: usize) -> Self {
+        Self { generations: Vec::new(), segment_keys_max }
+    }
+
+    /// Makes room for the keys of a segment. Segments come in order.
+    pub(crate) fn open_segment(&mut self, segment: u32) {
+        let keys = self.segment_keys_max;
+        if let Some(newest) = self.generations.last() {
+            let numbers = (1 << newest.segment_bits) - 1;
+            if newest.used + keys <= newest.capacity() && segment - newest.first_segment < numbers {
+                return;
+            }
+        }
+        let generation = index32(self.generations.len());
+        // Room for twice the segments of the generation before. A segment usually has half the keys it could have, so
+        // that a generation holds up to twice the segments it was made for; hence the extra bit, and one for the plus one.
+        let segments = 4usize << generation.min(SEGMENT_BITS_MAX - SEGMENT_BITS_MIN - 1);
+        let segment_bits = (SEGMENT_BITS_MIN + 1 + generation).min(SEGMENT_BITS_MAX);
+        self.generations.push(Generation::new(segments * keys / 2 + keys / 2, segment_bits, segment));
+    }
+
+    /// Starts loading the lines where `prefix` belongs.
+    #[inline]
+    pub(crate) fn prefetch(&self, prefix: u64) {
+        for generation in &self.generations {
+            prefetch(&generation.cells, generation.offset + generation.bucket(prefix) * BUCKET);
+        }
+    }
+
+    /// Segments that may know the key, newest generation first, until `try_segment` gives an answer.
+    #[inline]
+    pub(crate) fn find<T>(&self, prefix: u64, mut try_segment: impl FnMut(u32) -> Option<T>) -> Option<T> {
+        for generation in self.generations.iter().rev() {
+            let found = generation.find(prefix, &mut try_segment);
+            if found.is_some() {
+                return found;
+            }
+        }
+        None
+    }
+
+    /// Adds a key of the newest segment.
+    #[inline]
+    pub(crate) fn insert(&mut self, prefix: u64, segment: u32) {
+        let newest = self.generations.last_mut().expect("a segment is open");
+        newest.insert(prefix, segment);
+    }
+
+    /// Takes out the key added last.
+    pub(crate) fn remove_last(&mut self, prefix: u64, segment: u32) {
+        let newest = self.generations.last_mut().expect("a segment is open");
+        newest.remove_last(prefix, segment);
+    }
+}
+
+impl Generation {
+    fn new(keys: usize, segment_bits: u32, first_segment: u32) -> Self {
+        let buckets = keys.div_ceil(BUCKET_FILL).max(1);
+        let cells = vec![0u32; buckets * BUCKET + LINE_BYTES / 4];
+        // Zeroed memory comes from the system untouched; only its beginning is not aligned to a line.
+        let misaligned = cells.as_ptr().addr() % LINE_BYTES;
+        let offset = if misaligned == 0 { 0 } else { (LINE_BYTES - misaligned) / 4 };
+        Self { cells, offset, buckets, segment_bits, first_segment, used: 0 }
+    }
+
+    fn capacity(&self) -> usize {
+        self.buckets * BUCKET_FILL
+    }
+
+    /// Grows with the prefix, so that keys in order of prefix fill buckets in order.
+    #[inline]
+    fn bucket(&self, prefix: u64) -> usize {
+        index((u128::from(prefix) * (self.buckets as u128) >> PREFIX_BITS) as u64)
+    }
+
+    #[inline]
+    fn line(&self, bucket: usize) -> &[u32; BUCKET] {
+        let start = self.offset + bucket * BUCKET;
+        self.cells[start..start + BUCKET].first_chunk().expect("a whole bucket")
+    }
+
+    #[inline]
+    fn fingerprint(&self, prefix: u64) -> u32 {
+        low32(prefix) & (u32::MAX >> self.segment_bits)
+    }
+
+    fn cell(&self, prefix: u64, segment: u32) -> u32 {
+        (self.fingerprint(prefix) << self.segment_bits) | (segment - self.first_segment + 1)
+    }
+
+    #[inline]
+    fn find<T>(&self, prefix: u64, try_segment: &mut impl FnMut(u32) -> Option<T>) -> Option<T> {
+        let wanted = self.fingerprint(prefix);
+        let mut bucket = self.bucket(prefix);
+        loop {
+            let line = self.line(bucket);
+            let (mut hits, mut empty) = (0u32, 0u32);
+            for (i, &cell) in line.iter().enumerate() {
+                hits |= u32::from(cell >> self.segment_bits == wanted && cell != 0) << i;
+                empty |= u32::from(cell == 0) << i;
+            }
+            while hits != 0 {
+                let cell = line[hits.trailing_zeros() as usize];
+                hits &= hits - 1;
+                let number = cell & !(u32::MAX << self.segment_bits);
+                let found = try_segment(self.first_segment + number - 1);
+                if found.is_some() {
+                    return found;
+                }
+            }
+            if empty != 0 {
+                return None;
+            }
+            bucket = if bucket + 1 == self.buckets { 0 } else { bucket + 1 };
+        }
+    }
+
+    #[inline]
+    fn insert(&mut self, prefix: u64, segment: u32) {
+        let cell = self.cell(prefix, segment);
+        let mut bucket = self.bucket(prefix);
+        loop {
+            if let Some(empty) = self.line(bucket).iter().position(|&cell| cell == 0) {
+                self.cells[self.offset + bucket * BUCKET + empty] = cell;
+                self.used += 1;
+                return;
+            }
+            bucket = if bucket + 1 == self.buckets { 0 } else { bucket + 1 };
+        }
+    }
+
+    fn remove_last(&mut self, prefix: u64, segment: u32) {
+        let wanted = self.cell(prefix, segment);
+        let mut bucket = self.bucket(prefix);
+        let mut newest = None;
+        loop {
+            let line = self.line(bucket);
+            // Cells fill from the left, and buckets one after the other: of equal cells the last is the newest.
+            if let Some(place) = line.iter().rposition(|&cell| cell == wanted) {
+                newest = Some(self.offset + bucket * BUCKET + place);
+            }
+            if line.contains(&0) {
+                break;
+            }
+            bucket = if bucket + 1 == self.buckets { 0 } else { bucket + 1 };
+        }
+        self.cells[newest.expect("a key to remove is in the directory")] = 0;
+        self.used -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::derived::hash::{Keys, prefix};
+
+    #[test]
+    fn names_the_segment_of_every_key_across_generations() {
+        let keys = Keys::new([9; 16]);
+        let mut directory = Directory::new(200);
+        for segment in 0..100u32 {
+            directory.open_segment(segment);
+            for key in 0..200u32 {
+                directory.insert(prefix(keys.id(u128::from(segment * 1_000 + key))), segment);
+            }
+        }
+        assert!(directory.generations.len() > 3);
+        for segment in 0..100u32 {
+            for key in 0..200u32 {
+                let place = prefix(keys.id(u128::from(segment * 1_000 + key)));
+                assert_eq!(directory.find(place, |s| (s == segment).then_some(s)), Some(segment));
+            }
+        }
+        let false_hits = (0..100_000u128)
+            .filter(|&i| directory.find(prefix(keys.id(1 << 64 | i)), Some).is_some())
+            .count();
+        assert!(false_hits < 5, "{false_hits}");
+    }
+
+    #[test]
+    fn keys_taken_back_in_reverse_order_leave_no_trace() {
+        let mut directory = Directory::new(64);
+        directory.open_segment(0);
+        let before = directory.generations[0].cells.clone();
+        // All in one bucket, so that they overflow into the next ones.
+        let prefixes: Vec<u64> = (0..50).map(|i| (5 << 30) | (i % 7)).collect();
+        prefixes.iter().for_each(|&p| directory.insert(p, 0));
+        assert!(prefixes.iter().all(|&p| directory.find(p, Some) == Some(0)));
+        prefixes.iter().rev().for_each(|&p| directory.remove_last(p, 0));
+        assert_eq!(directory.generations[0].cells, before);
+    }
+}

@@ -1,0 +1,459 @@
+//! The store itself: what a machine reads and writes.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use qenex_kernel::memory::InvalidAccount;
+use qenex_kernel::row::{Account, AccountTerms, BATCH_MAX, EventKind, EventResult, TIMESTAMP_MAX, Transfer, transfer_flags};
+use qenex_kernel::status::CreateTransferStatus;
+use qenex_kernel::store::{Due, Event, Found, PendingStatus, Store};
+
+use super::account_index::AccountIndexes;
+use super::accounts::{Accounts, Slot};
+use super::directory::Directory;
+use super::hash::{Keys, prefix};
+use super::memory::{Closed, Open};
+use super::num::index32;
+use super::pending::{self, Pending};
+use super::row_table::{SIDE, side};
+use super::scope::Undo;
+use super::segment::{Expiry, Sides, burned, plain_result};
+use super::view::View;
+use super::{Counters, Entry, Options};
+
+/// Rows ahead of the one being applied for which memory is asked.
+const AHEAD: usize = 16;
+
+/// Accounts, transfers and everything derived from the journal. `D` is the disk where sealed segments lie.
+#[derive(Debug)]
+pub struct LedgerStore<D> {
+    pub(super) disk: D,
+    pub(super) options: Options,
+    pub(super) keys: Keys,
+    pub(super) accounts: Accounts,
+    pub(super) account_indexes: RefCell<AccountIndexes>,
+    pub(super) pending: Pending,
+    pub(super) directory: Directory,
+    pub(super) closed: Vec<Closed>,
+    pub(super) open: Open,
+    /// Weight of the open segment's entries so far: their rows and the expiries.
+    segment_weight: u64,
+    expiries_before_entry: usize,
+    last_transfer_timestamp: u64,
+    transfers_before_segment: u64,
+    /// Accounts that the store started from: their balances before the first event.
+    pub(super) opening: BTreeMap<Slot, Account>,
+    /// The changes to take back, while a scope is open.
+    undo: Option<Vec<Undo>>,
+}
+
+impl<D> LedgerStore<D> {
+    /// An empty store of a book. What is sealed goes to `disk`.
+    pub fn new(disk: D, book: [u8; 16], options: Options) -> Self {
+        let keys = Keys::new(book);
+        let rows_max = options.segment_rows as usize + 2 * BATCH_MAX;
+        let mut directory = Directory::new(2 * rows_max);
+        directory.open_segment(0);
+        Self {
+            disk,
+            options,
+            keys,
+            accounts: Accounts::default(),
+            account_indexes: RefCell::default(),
+            pending: Pending::default(),
+            directory,
+            closed: Vec::new(),
+            open: Open::new(keys, 0, rows_max),
+            segment_weight: 0,
+            expiries_before_entry: 0,
+            last_transfer_timestamp: 0,
+            transfers_before_segment: 0,
+            opening: BTreeMap::new(),
+            undo: None,
+        }
+    }
+
+    /// A store that starts from these accounts, balances, flags and reserved bits as given: for tests, simulation and
+    /// migration. Their order is that of their timestamps, however they are passed.
+    ///
+    /// # Errors
+    /// [`InvalidAccount`] names the first row that cannot be one.
+    pub fn with_accounts(
+        disk: D,
+        book: [u8; 16],
+        options: Options,
+        accounts: &[Account],
+    ) -> Result<Self, InvalidAccount> {
+        let mut store = Self::new(disk, book, options);
+        let mut ids = BTreeSet::new();
+        let mut by_time = BTreeMap::new();
+        for (row, account) in accounts.iter().enumerate() {
+            if account.id == 0 || account.id == u128::MAX {
+                return Err(InvalidAccount::Id { row });
+            }
+            if !ids.insert(account.id) {
+                return Err(InvalidAccount::DuplicateId { row });
+            }
+            let possible = account.timestamp != 0 && account.timestamp <= TIMESTAMP_MAX;
+            if !possible || by_time.insert(account.timestamp, account).is_some() {
+                return Err(InvalidAccount::Timestamp { row });
+            }
+        }
+        for account in by_time.into_values() {
+            store.opening.insert(index32(store.accounts.len()), *account);
+            store.accounts.push(&store.keys, account);
+        }
+        Ok(store)
+    }
+
+    /// Ends an entry of the journal whose rows have been applied: keeps what its results cannot be told from, and
+    /// closes the segment if it is full. Every entry must be closed, in order, those of other kinds without results.
+    pub fn close_entry(&mut self, entry: &Entry, results: &[EventResult]) {
+        let rows = &mut self.open.rows;
+        rows.push_entry(entry.number, entry.operation, entry.timestamp, results);
+        let expiries = rows.expiries.len() - self.expiries_before_entry;
+        self.expiries_before_entry = rows.expiries.len();
+        self.segment_weight += (results.len() + expiries) as u64;
+        if self.segment_weight >= u64::from(self.options.segment_rows)
+            || rows.entries.len() >= self.options.segment_entries as usize
+        {
+            self.close_segment();
+        }
+    }
+
+    fn close_segment(&mut self) {
+        let number = self.open.rows.number + 1;
+        self.transfers_before_segment += u64::from(View::rows(&self.open));
+        let rows_max = self.options.segment_rows as usize + 2 * BATCH_MAX;
+        let next = Open::new(self.keys, number, rows_max);
+        self.directory.open_segment(number);
+        self.closed.push(core::mem::replace(&mut self.open, next).close());
+        self.segment_weight = 0;
+        self.expiries_before_entry = 0;
+    }
+
+    /// The results of an entry, byte for byte as they were; `None` if there is no such entry.
+    pub fn results_of_entry(&self, number: u64) -> Option<Vec<EventResult>> {
+        self.segments_newest_first().find_map(|segment| {
+            let entry = segment.entry(number)?;
+            let mut results: Vec<EventResult> =
+                (0..entry.rows).map(|row| plain_result(entry.timestamp, entry.rows, row)).collect();
+            for exception in entry.exceptions_begin..entry.exceptions_begin + entry.exceptions {
+                let exception = segment.exception(exception);
+                results[exception.row as usize] =
+                    EventResult { timestamp: exception.timestamp, status: exception.status, reserved: 0 };
+            }
+            Some(results)
+        })
+    }
+
+    /// How much there is.
+    pub fn counters(&self) -> Counters {
+        Counters {
+            accounts: self.accounts.len() as u64,
+            transfers: self.transfers_before_segment + u64::from(View::rows(&self.open)),
+            pending: self.pending.len() as u64,
+            segments: self.open.rows.number + 1,
+        }
+    }
+
+    /// A segment, to read.
+    pub(super) fn segment(&self, number: u32) -> &dyn View {
+        self.closed.get(number as usize).map_or(&self.open as &dyn View, |closed| closed as &dyn View)
+    }
+
+    /// All segments, to read.
+    pub(super) fn segments_newest_first(&self) -> impl Iterator<Item = &dyn View> {
+        (0..=self.open.rows.number).rev().map(|number| self.segment(number))
+    }
+
+    /// Finds an id in whatever segment has it, and lets `read` say what it is there.
+    pub(super) fn find_id<T>(
+        &self,
+        id: u128,
+        transfer: impl Fn(&dyn View, u32) -> T,
+        burned: impl Fn(&dyn View, u32) -> T,
+    ) -> Option<T> {
+        self.directory.find(prefix(self.keys.id(id)), |number| {
+            let segment = self.segment(number);
+            segment.find(id).map(|place| match place & SIDE {
+                0 => transfer(segment, place),
+                _ => burned(segment, place & !SIDE),
+            })
+        })
+    }
+
+    fn undo(&mut self, undo: impl FnOnce() -> Undo) {
+        if let Some(log) = &mut self.undo {
+            log.push(undo());
+        }
+    }
+
+    /// Writes an account's new row.
+    #[inline]
+    fn write_account(&mut self, slot: Slot, row: &Account) {
+        if let Some(log) = &mut self.undo {
+            log.push(Undo::Account { slot, before: *self.accounts.row(slot) });
+        }
+        self.accounts.update(slot, row);
+    }
+
+    /// A pending transfer is resolved by what stands at `place` of the open segment.
+    fn resolve(&mut self, pending_id: u128, place: u32) -> pending::Open {
+        let hash = self.keys.resolution(pending_id);
+        self.open.lookup.insert_resolution(hash, place);
+        self.directory.insert(prefix(hash), self.open.rows.number);
+        let open = self.pending.close(&self.keys, pending_id);
+        self.undo(|| Undo::PendingClosed { open });
+        open
+    }
+
+    fn record_transfer(&mut self, event: &Event<'_, Slot>) {
+        let sides = Sides::new(event.debit, event.debit_account, event.credit, event.credit_account);
+        let transfer = event.transfer;
+        let row = index32(self.open.rows.push(transfer, sides, event.debit_account, event.credit_account));
+        let hash = self.keys.id(transfer.id);
+        self.open.lookup.insert_id(hash, row);
+        let number = self.open.rows.number;
+        self.directory.insert(prefix(hash), number);
+        let last_timestamp_before = self.last_transfer_timestamp;
+        self.undo(|| Undo::Recorded { last_timestamp_before });
+        self.last_transfer_timestamp = transfer.timestamp;
+        match event.kind {
+            EventKind::SinglePhase => {}
+            EventKind::TwoPhasePending => {
+                self.pending.open(&self.keys, pending::Open { transfer: *transfer, segment: number, row });
+                self.undo(|| Undo::PendingOpened { id: transfer.id });
+            }
+            EventKind::TwoPhasePosted | EventKind::TwoPhaseVoided | EventKind::TwoPhaseExpired => {
+                self.resolve(transfer.pending_id, row);
+            }
+        }
+    }
+
+    fn record_expiry(&mut self, event: &Event<'_, Slot>) {
+        let place = side(self.open.rows.expiries.len());
+        let open = self.resolve(event.transfer.id, place);
+        let expiry = Expiry {
+            pending_id: event.transfer.id,
+            timestamp: event.timestamp,
+            segment: open.segment,
+            row: open.row,
+            sides: Sides::new(event.debit, event.debit_account, event.credit, event.credit_account),
+            reserved: [0; 3],
+        };
+        self.open.rows.push_expiry(expiry, event.debit_account, event.credit_account);
+        self.undo(|| Undo::Expired);
+    }
+
+    fn take_back(&mut self, undo: Undo) {
+        let number = self.open.rows.number;
+        match undo {
+            Undo::Account { slot, before } => {
+                self.accounts.update(slot, &before);
+            }
+            Undo::AccountAdded => {
+                self.accounts.pop(&self.keys);
+                self.account_indexes.get_mut().forget_from(self.accounts.len());
+            }
+            Undo::Terms { slot, before } => {
+                self.accounts.set_terms(slot, before.as_ref());
+            }
+            Undo::Recorded { last_timestamp_before } => {
+                let transfer = self.open.rows.pop();
+                let row = View::rows(&self.open);
+                let hash = self.keys.id(transfer.id);
+                if transfer.flags & RESOLVES != 0 {
+                    self.take_back_resolution(transfer.pending_id, row);
+                }
+                self.open.lookup.remove_id(hash, row);
+                self.directory.remove_last(prefix(hash), number);
+                self.last_transfer_timestamp = last_timestamp_before;
+            }
+            Undo::Expired => {
+                let expiry = self.open.rows.pop_expiry();
+                self.take_back_resolution(expiry.pending_id, side(self.open.rows.expiries.len()));
+            }
+            Undo::Burned => {
+                let burned = self.open.rows.burned.pop().expect("a burned id to take back");
+                let hash = self.keys.id(burned.id);
+                self.open.lookup.remove_id(hash, side(self.open.rows.burned.len()));
+                self.directory.remove_last(prefix(hash), number);
+            }
+            Undo::PendingOpened { id } => {
+                self.pending.close(&self.keys, id);
+            }
+            Undo::PendingClosed { open } => self.pending.open(&self.keys, open),
+        }
+    }
+
+    fn take_back_resolution(&mut self, pending_id: u128, place: u32) {
+        let hash = self.keys.resolution(pending_id);
+        self.directory.remove_last(prefix(hash), self.open.rows.number);
+        self.open.lookup.remove_resolution(hash, place);
+    }
+
+    /// Starts loading the indexes that a row needs.
+    #[inline]
+    fn prefetch_indexes(&self, row: &Transfer) {
+        let hash = self.keys.id(row.id);
+        self.directory.prefetch(prefix(hash));
+        self.open.lookup.prefetch(hash);
+        self.accounts.prefetch_index(self.keys.id(row.debit_account_id));
+        self.accounts.prefetch_index(self.keys.id(row.credit_account_id));
+        if row.pending_id != 0 {
+            self.pending.prefetch_index(self.keys.id(row.pending_id));
+        }
+    }
+
+    /// Starts loading the rows that a row needs; its indexes are near by now.
+    #[inline]
+    fn prefetch_rows(&self, row: &Transfer) {
+        self.accounts.prefetch_row(self.keys.id(row.debit_account_id));
+        self.accounts.prefetch_row(self.keys.id(row.credit_account_id));
+        if row.pending_id != 0 {
+            self.pending.prefetch_entry(self.keys.id(row.pending_id));
+        }
+    }
+}
+
+/// A transfer with one of these flags resolves the one that it names.
+const RESOLVES: u16 = transfer_flags::POST_PENDING_TRANSFER | transfer_flags::VOID_PENDING_TRANSFER;
+
+impl<D> Store for LedgerStore<D> {
+    type Handle = Slot;
+
+    fn prepare_accounts(&mut self, rows: &[Account]) {
+        for row in rows {
+            self.accounts.prefetch_index(self.keys.id(row.id));
+        }
+    }
+
+    fn prepare_transfers(&mut self, rows: &[Transfer]) {
+        for (i, row) in rows.iter().enumerate() {
+            self.prefetch_indexes(row);
+            if let Some(before) = i.checked_sub(AHEAD) {
+                self.prefetch_rows(&rows[before]);
+            }
+        }
+        rows[rows.len().saturating_sub(AHEAD)..].iter().for_each(|row| self.prefetch_rows(row));
+    }
+
+    #[inline]
+    fn find_account(&self, id: u128) -> Option<Slot> {
+        self.accounts.find(&self.keys, id)
+    }
+
+    #[inline]
+    fn account(&self, handle: Slot) -> Account {
+        *self.accounts.row(handle)
+    }
+
+    fn insert_account(&mut self, account: &Account) {
+        self.accounts.push(&self.keys, account);
+        self.undo(|| Undo::AccountAdded);
+    }
+
+    #[inline]
+    fn terms(&self, handle: Slot) -> Option<AccountTerms> {
+        self.accounts.terms(handle).copied()
+    }
+
+    fn set_terms(&mut self, handle: Slot, terms: Option<&AccountTerms>) {
+        let before = self.accounts.set_terms(handle, terms);
+        self.undo(|| Undo::Terms { slot: handle, before });
+    }
+
+    #[inline]
+    fn find_transfer(&self, id: u128) -> Found {
+        self.find_id(
+            id,
+            |segment, row| Found::Recorded(segment.transfer(row)),
+            |_, _| Found::Burned,
+        )
+        .unwrap_or(Found::Absent)
+    }
+
+    fn pending_status(&self, pending: &Transfer) -> PendingStatus {
+        if self.pending.find(&self.keys, pending.id).is_some() {
+            return PendingStatus::Pending;
+        }
+        let resolution = self.directory.find(prefix(self.keys.resolution(pending.id)), |number| {
+            let segment = self.segment(number);
+            segment.resolution(pending.id).map(|place| match place & SIDE {
+                0 if segment.transfer(place).flags & transfer_flags::POST_PENDING_TRANSFER != 0 => {
+                    PendingStatus::Posted
+                }
+                0 => PendingStatus::Voided,
+                _ => PendingStatus::Expired,
+            })
+        });
+        resolution.expect("a recorded pending transfer is open or was resolved")
+    }
+
+    #[inline]
+    fn record(&mut self, event: &Event<'_, Slot>) {
+        self.write_account(event.debit, event.debit_account);
+        self.write_account(event.credit, event.credit_account);
+        match event.kind {
+            EventKind::TwoPhaseExpired => self.record_expiry(event),
+            _ => self.record_transfer(event),
+        }
+    }
+
+    fn burn(&mut self, id: u128, status: CreateTransferStatus, timestamp: u64) {
+        let place = side(self.open.rows.burned.len());
+        self.open.rows.burned.push(burned(id, status, timestamp));
+        let hash = self.keys.id(id);
+        self.open.lookup.insert_id(hash, place);
+        self.directory.insert(prefix(hash), self.open.rows.number);
+        self.undo(|| Undo::Burned);
+    }
+
+    fn account_timestamp_taken(&self, timestamp: u64) -> bool {
+        self.accounts.timestamp_taken(timestamp)
+    }
+
+    fn event_timestamp_taken(&self, timestamp: u64) -> bool {
+        self.segments_newest_first().any(|segment| {
+            let row = segment.first_at_or_after(timestamp);
+            let expiry = segment.first_expiry_at_or_after(timestamp);
+            (row < segment.rows() && segment.transfer(row).timestamp == timestamp)
+                || (expiry < segment.expiries() && segment.expiry(expiry).timestamp == timestamp)
+        })
+    }
+
+    fn last_account_timestamp(&self) -> u64 {
+        self.accounts.last_timestamp()
+    }
+
+    fn last_transfer_timestamp(&self) -> u64 {
+        self.last_transfer_timestamp
+    }
+
+    fn next_due(&self) -> Option<Due> {
+        self.pending.next_due().map(|(expires, open)| Due { expires, transfer: open.transfer })
+    }
+
+    fn count_due(&self, timestamp: u64, max: usize) -> usize {
+        self.pending.count_due(timestamp, max)
+    }
+
+    fn open_scope(&mut self) {
+        assert!(self.undo.is_none(), "scopes do not nest");
+        self.undo = Some(Vec::new());
+    }
+
+    fn keep_scope(&mut self) {
+        self.undo.take().expect("a scope is open");
+    }
+
+    fn revert_scope(&mut self) {
+        let mut undo = self.undo.take().expect("a scope is open");
+        while let Some(change) = undo.pop() {
+            self.take_back(change);
+        }
+        let (rows, expiries) = (View::rows(&self.open), self.open.expiries());
+        self.open.forget_indexes_from(rows, expiries);
+    }
+}
