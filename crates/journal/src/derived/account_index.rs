@@ -54,9 +54,7 @@ impl AccountIndexes {
             .iter()
             .map(|&(field, key)| {
                 let runs = &mut indexes[field as usize];
-                runs.catch_up(length, |row| {
-                    field.key_of_account(keys, accounts.row(index32(first + row as usize)))
-                });
+                runs.catch_up(length, |row| field.key_of_account(keys, accounts.row(index32(first + row as usize))));
                 Box::new(runs.postings(key)) as Box<dyn Postings>
             })
             .collect()

@@ -111,7 +111,7 @@ mod tests {
         (0..11).for_each(|i| list.push(i));
         assert_eq!((list.len(), *list.at(7), list.last()), (11, 7, Some(&10)));
         assert_eq!(list.partition_point(|&v| v < 6), 6);
-        (0..4).for_each(|_| drop(list.pop()));
+        assert_eq!([list.pop(), list.pop(), list.pop(), list.pop()], [10, 9, 8, 7].map(Some));
         list.push(100);
         assert_eq!(list.iter().copied().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5, 6, 100]);
         list.clear();

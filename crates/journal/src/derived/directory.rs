@@ -8,7 +8,7 @@
 //! A hit may be false (about n in 2^40): the segment named has the last word.
 
 use super::hash::PREFIX_BITS;
-use super::num::{index, index32, low32};
+use super::num::{index, index32, low32, low64};
 use super::prefetch::prefetch;
 
 const BUCKET: usize = 16;
@@ -112,7 +112,7 @@ impl Generation {
     /// Grows with the prefix, so that keys in order of prefix fill buckets in order.
     #[inline]
     fn bucket(&self, prefix: u64) -> usize {
-        index((u128::from(prefix) * (self.buckets as u128) >> PREFIX_BITS) as u64)
+        index(low64((u128::from(prefix) * (self.buckets as u128)) >> PREFIX_BITS))
     }
 
     #[inline]
@@ -213,9 +213,8 @@ mod tests {
                 assert_eq!(directory.find(place, |s| (s == segment).then_some(s)), Some(segment));
             }
         }
-        let false_hits = (0..100_000u128)
-            .filter(|&i| directory.find(prefix(keys.id(1 << 64 | i)), Some).is_some())
-            .count();
+        let false_hits =
+            (0..100_000u128).filter(|&i| directory.find(prefix(keys.id(1 << 64 | i)), Some).is_some()).count();
         assert!(false_hits < 5, "{false_hits}");
     }
 

@@ -1,8 +1,8 @@
 //! What can be asked of the past: each question goes from segment to segment in order of time until it has enough.
 
 use qenex_kernel::row::{
-    Account, AccountBalance, AccountFilter, ChangeEvent, ChangeEventsFilter, EventKind, Outcome,
-    QueryFilter, Transfer, account_flags, filter_flags, transfer_flags,
+    Account, AccountBalance, AccountFilter, ChangeEvent, ChangeEventsFilter, EventKind, Outcome, QueryFilter, Transfer,
+    account_flags, filter_flags, transfer_flags,
 };
 use qenex_kernel::status::CreateTransferStatus;
 use qenex_kernel::store::{History, Store};
@@ -32,7 +32,7 @@ impl<D> LedgerStore<D> {
     fn visit_transfers(&self, query: &Query<'_>, mut visit: impl FnMut(&dyn View, u32, &Transfer) -> bool) {
         let mut go_on = true;
         let segments = 0..=self.open.rows.number;
-        let visit_segment = |number: u32| {
+        let mut visit_segment = |number: u32| {
             let segment = self.segment(number);
             if segment.rows() == 0 || segment.last_timestamp() < query.timestamp_min {
                 return true;
@@ -58,18 +58,14 @@ impl<D> LedgerStore<D> {
         };
         // `all` stops at the first segment that has enough.
         let _ = if query.reversed {
-            segments.rev().map(visit_segment).all(|more| more)
+            segments.rev().all(&mut visit_segment)
         } else {
-            segments.map(visit_segment).all(|more| more)
+            segments.into_iter().all(&mut visit_segment)
         };
     }
 
     /// Visits the transfers of an account that match its filter, at most as many as it asks for.
-    fn visit_account_transfers(
-        &self,
-        filter: &AccountFilter,
-        mut visit: impl FnMut(&dyn View, u32, &Transfer),
-    ) {
+    fn visit_account_transfers(&self, filter: &AccountFilter, mut visit: impl FnMut(&dyn View, u32, &Transfer)) {
         let Some(slot) = self.find_account(filter.account_id) else { return };
         let debits = filter.flags & filter_flags::DEBITS != 0;
         let credits = filter.flags & filter_flags::CREDITS != 0;

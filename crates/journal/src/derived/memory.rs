@@ -39,12 +39,7 @@ pub(crate) type Closed = Memory<Arc<Rows>>;
 impl Open {
     /// An empty segment for at most `rows` rows.
     pub(crate) fn new(keys: Keys, number: u32, rows: usize) -> Self {
-        let mut memory = Self {
-            keys,
-            rows: Box::default(),
-            lookup: Lookup::new(rows),
-            indexes: RefCell::default(),
-        };
+        let mut memory = Self { keys, rows: Box::default(), lookup: Lookup::new(rows), indexes: RefCell::default() };
         memory.rows.number = number;
         memory
     }

@@ -8,7 +8,9 @@ pub(crate) fn prefetch<T>(slice: &[T], index: usize) {
     if let Some(element) = slice.get(index) {
         // SAFETY: a prefetch is a hint; it reads nothing, and the address is that of a live element.
         unsafe {
-            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(core::ptr::from_ref(element).cast());
+            core::arch::x86_64::_mm_prefetch::<{ core::arch::x86_64::_MM_HINT_T0 }>(
+                core::ptr::from_ref(element).cast(),
+            );
         }
     }
     #[cfg(not(target_arch = "x86_64"))]

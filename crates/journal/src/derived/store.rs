@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use qenex_kernel::memory::InvalidAccount;
-use qenex_kernel::row::{Account, AccountTerms, BATCH_MAX, EventKind, EventResult, TIMESTAMP_MAX, Transfer, transfer_flags};
+use qenex_kernel::row::{
+    Account, AccountTerms, BATCH_MAX, EventKind, EventResult, TIMESTAMP_MAX, Transfer, transfer_flags,
+};
 use qenex_kernel::status::CreateTransferStatus;
 use qenex_kernel::store::{Due, Event, Found, PendingStatus, Store};
 
@@ -366,12 +368,8 @@ impl<D> Store for LedgerStore<D> {
 
     #[inline]
     fn find_transfer(&self, id: u128) -> Found {
-        self.find_id(
-            id,
-            |segment, row| Found::Recorded(segment.transfer(row)),
-            |_, _| Found::Burned,
-        )
-        .unwrap_or(Found::Absent)
+        self.find_id(id, |segment, row| Found::Recorded(segment.transfer(row)), |_, _| Found::Burned)
+            .unwrap_or(Found::Absent)
     }
 
     fn pending_status(&self, pending: &Transfer) -> PendingStatus {

@@ -285,8 +285,7 @@ pub fn compare<A: History, B: History>(a: &Machine<A>, b: &Machine<B>, generator
     assert_eq!(a.next_expiry(), b.next_expiry());
     assert_eq!(a.store().last_transfer_timestamp(), b.store().last_transfer_timestamp());
     assert_eq!(a.store().last_account_timestamp(), b.store().last_account_timestamp());
-    let ids: Vec<Id> =
-        (0..TRANSFERS).map(|id| Id { id: u128::from(id) | (u128::from(id % 3) << 64) }).collect();
+    let ids: Vec<Id> = (0..TRANSFERS).map(|id| Id { id: u128::from(id) | (u128::from(id % 3) << 64) }).collect();
     same!(lookup_accounts, &ids[..20]);
     same!(lookup_account_terms, &ids[..20]);
     let transfer_ids: Vec<Id> = (0..TRANSFERS).map(|id| Id { id: u128::from(id) }).collect();
