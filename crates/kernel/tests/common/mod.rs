@@ -1,6 +1,8 @@
 //! A ledger to try things on: rows with sensible defaults, and one that is at hand with accounts in it.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it, and none publishes it")]
 
+pub mod precedence;
+
 use qenex_kernel::machine::Machine;
 use qenex_kernel::memory::MemoryStore;
 pub use qenex_kernel::row::{Account, Transfer, account_flags as af, transfer_flags as tf};
