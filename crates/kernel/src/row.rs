@@ -342,6 +342,17 @@ impl Transfer {
 }
 
 impl Account {
+    /// The account's address: `QENX` and the id, big-endian. Ledger accounts and contracts share one space of
+    /// 20-byte EVM addresses; in text it is spelled as EIP-55 says.
+    #[must_use]
+    pub fn address(&self) -> [u8; 20] {
+        let mut address = [0; 20];
+        let (prefix, id) = address.split_at_mut(4);
+        prefix.copy_from_slice(b"QENX");
+        id.copy_from_slice(&self.id.to_be_bytes());
+        address
+    }
+
     /// The balances; the timestamp is the account's.
     #[must_use]
     pub const fn balance(&self) -> AccountBalance {
