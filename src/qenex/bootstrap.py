@@ -8,6 +8,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome
 from qenex.settings import Settings, template
 
 if TYPE_CHECKING:
@@ -18,10 +19,6 @@ TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no 
 
 TOKEN_BYTES = 32
 """Random bytes of a credential: 256 bits."""
-
-
-class InvalidHome(Exception):
-    """The home cannot be used as it is: a file is missing, readable by others, or not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +63,11 @@ def owner_token(settings: Settings) -> str:
         mode = path.stat().st_mode & 0o777
         token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
-        raise InvalidHome(f"{path}: there is no owner credential; `qenex init` makes one") from error
+        raise CredentialMissing(f"{path}: there is no owner credential; `qenex init` makes one") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
     if mode & 0o077:
-        raise InvalidHome(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+        raise CredentialExposed(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
     digits = token.removeprefix(TOKEN_PREFIX)
     if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
         raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")

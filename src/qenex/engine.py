@@ -10,9 +10,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from qenex.kernel import _native
-
 from qenex import bootstrap
+from qenex.kernel import _native
 from qenex.settings import from_arguments
 
 if TYPE_CHECKING:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from qenex.errors import InvalidSettings
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -29,17 +31,6 @@ FILE_NAME = "qenex.toml"
 """The settings file inside the home."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
-
-
-class InvalidSettings(Exception):
-    """A flag, a variable or the settings file holds a value that cannot be used.
-
-    The message has one line for each wrong value: where it came from, what it is, what would be right.
-    """
-
-    def __init__(self, complaints: Sequence[str]) -> None:
-        super().__init__("\n".join(complaints))
-        self.complaints = tuple(complaints)
 
 
 def _absolute(path: Path) -> Path:

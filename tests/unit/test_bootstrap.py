@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qenex.bootstrap import InvalidHome, book_folder, initialise, owner_token
+from qenex.bootstrap import book_folder, initialise, owner_token
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,9 +51,9 @@ def test_many_at_once_agree_on_one_credential(tmp_path: Path) -> None:
 def test_a_credential_that_others_can_read_is_refused(tmp_path: Path) -> None:
     settings = initialise(tmp_path).settings
     settings.owner_token_file.chmod(0o640)
-    with pytest.raises(InvalidHome, match=r"owner.token: mode 640 .*chmod 600"):
+    with pytest.raises(CredentialExposed, match=r"owner.token: mode 640 .*chmod 600"):
         owner_token(settings)
-    with pytest.raises(InvalidHome, match="chmod 600"):
+    with pytest.raises(CredentialExposed, match="chmod 600"):
         initialise(tmp_path)
 
 
@@ -68,7 +69,7 @@ def test_a_damaged_credential_is_refused_and_kept(tmp_path: Path, content: str) 
 def test_a_missing_credential_says_what_makes_one(tmp_path: Path) -> None:
     settings = initialise(tmp_path).settings
     settings.owner_token_file.unlink()
-    with pytest.raises(InvalidHome, match="qenex init"):
+    with pytest.raises(CredentialMissing, match="qenex init"):
         owner_token(settings)
 
 

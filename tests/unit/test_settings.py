@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from qenex.settings import InvalidSettings, Settings, from_arguments, template
+from qenex.errors import InvalidSettings
+from qenex.settings import Settings, from_arguments, template
+from pathlib import Path
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    pass
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +127,11 @@ def test_a_process_with_wrong_settings_ends_with_two_and_the_reason(capsys: pyte
         from_arguments("x", "y", ["--http-port", "x"])
     assert ended.value.code == 2
     assert "flag --http-port: 'x'" in capsys.readouterr().err
+
+
+def test_every_setting_is_documented_with_its_three_spellings_and_default() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
+    for name, field in Settings.model_fields.items():
+        key = "" if name == "home" else f"`{name}` "
+        default = field.default if isinstance(field.default, int) else f"`{field.default}`"
+        assert f"| `--{name.replace('_', '-')}` | `QENEX_{name.upper()}` | {key}| {default} |" in page

@@ -15,6 +15,7 @@ QenexError
 │   ├── PendingRefused           the pending transfer cannot be posted or voided so
 │   └── Overflows                a sum would leave its range
 ├── NotFound                 TransferNotFound
+├── CommandError             CheckFailed, AddressInUse, AddressInvalid, ProcessDied, StartTimeout
 └── EngineError              a whole request was refused, or nobody answered (spec/protocol.md section 5)
     ├── Busy, Forbidden, ...     one for each error of the protocol
     ├── ConnectionFailed         EngineUnreachable, ConnectionLost
@@ -24,6 +25,7 @@ QenexError
 
 from qenex.errors.base import BY_CODE as BY_CODE
 from qenex.errors.base import QenexError as QenexError
+from qenex.errors.commands import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.engine import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.inputs import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.rejected import *  # noqa: F403  # every class there is part of the tree

@@ -1,0 +1,5 @@
+"""The command line: decode, call, print."""
+
+from qenex.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,61 @@
+"""Exit codes: every error of the tree ends a command with a documented one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qenex import errors
+from qenex.cli.output import ExitCode, complain, exit_code
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.ExceedsCredits(1), ExitCode.REFUSED),
+        (errors.TransferNotFound("1"), ExitCode.REFUSED),
+        (errors.CheckFailed("daily totals differ"), ExitCode.REFUSED),
+        (errors.InvalidFile("x", "y"), ExitCode.USAGE),
+        (errors.InvalidSettings(["x"]), ExitCode.USAGE),
+        (errors.InvalidHome("x"), ExitCode.USAGE),
+        (errors.EngineUnreachable(), ExitCode.UNREACHABLE),
+        (errors.ConnectionLost(), ExitCode.UNREACHABLE),
+        (errors.BookDamaged("x", "y"), ExitCode.DAMAGED),
+        (errors.CredentialMissing("x"), ExitCode.UNAUTHORISED),
+        (errors.CredentialExposed("x"), ExitCode.UNAUTHORISED),
+        (errors.Unauthenticated(), ExitCode.UNAUTHORISED),
+        (errors.Forbidden(), ExitCode.UNAUTHORISED),
+        (errors.ProcessDied("engine", "code 1", ["oh"]), ExitCode.PROCESS_DIED),
+        (errors.BookLocked("x", "y"), ExitCode.IN_USE),
+        (errors.AddressInUse("127.0.0.1", 7400, "--binary-port"), ExitCode.IN_USE),
+        (errors.Busy(), ExitCode.UNAVAILABLE),
+        (errors.StorageFull(), ExitCode.UNAVAILABLE),
+        (errors.ClockUnconfirmed(), ExitCode.UNAVAILABLE),
+    ],
+)
+def test_an_error_ends_the_command_with_its_code(error: errors.QenexError, code: ExitCode) -> None:
+    assert exit_code(error) == code
+
+
+def test_a_complaint_goes_to_the_error_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    assert complain(errors.InvalidFile("a.parquet", "is empty"), as_json=False) == ExitCode.USAGE
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "qenex: a.parquet: is empty\n")
+
+
+def test_a_complaint_as_json_carries_code_and_values_exactly(capsys: pytest.CaptureFixture[str]) -> None:
+    complain(errors.ExceedsCredits(2**100, available_minor=5, requested_minor=2**64), as_json=True)
+    document = json.loads(capsys.readouterr().err)["error"]
+    assert document["code"] == "exceeds_credits"
+    assert document["row_id"] == str(2**100)
+    assert (document["available_minor"], document["requested_minor"]) == (5, str(2**64))
+
+
+def test_every_exit_code_is_documented() -> None:
+    page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
+    for code in ExitCode:
+        assert f"| {code.value} | `{code.name.lower()}` |" in page
