@@ -11,21 +11,33 @@ import sys
 from typing import TYPE_CHECKING
 
 from qenex import bootstrap
+from qenex.errors import QenexError
+from qenex.exits import ExitCode, exit_code
 from qenex.kernel import _native
 from qenex.settings import from_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qenex.settings import Settings
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serves until SIGTERM or SIGINT, then stops cleanly: accepted requests are answered, the journal is ended.
 
     Returns:
-        0 after a clean stop; otherwise the native module's error ends the process with a traceback's last line.
+        An `ExitCode`; what went wrong is printed to the error stream.
     """
     settings = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
-    settings = bootstrap.initialise(settings).settings
+    try:
+        _serve(bootstrap.initialise(settings).settings)
+    except QenexError as error:
+        sys.stderr.write(f"engine: {error}\n")
+        return exit_code(error)
+    return ExitCode.OK
+
+
+def _serve(settings: Settings) -> None:
     folder = bootstrap.book_folder(settings)
     # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
     # of the interpreter but never returns to it either.
@@ -56,7 +68,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     finally:
         settings.engine_file.unlink(missing_ok=True)
-    return 0
 
 
 if __name__ == "__main__":

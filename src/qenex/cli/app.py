@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from qenex.cli import generate, init
-from qenex.cli.output import ExitCode, complain
+from qenex.cli.output import complain
 from qenex.errors import QenexError
+from qenex.exits import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,82 +1,21 @@
-"""What every command shares: exit codes, output for people or programs, errors."""
+"""What every command shares: output for people or programs, errors."""
 
 from __future__ import annotations
 
 import json
 import sys
-from enum import IntEnum
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from qenex.errors import (
-    AddressInUse,
-    AddressInvalid,
-    BookDamaged,
-    BookLocked,
-    ConnectionFailed,
-    CredentialExposed,
-    CredentialMissing,
-    EngineError,
-    Forbidden,
-    InvalidInput,
-    NotFound,
-    ProcessDied,
-    QenexError,
-    Rejected,
-    StartTimeout,
-    Unauthenticated,
-    WrongBook,
-)
+from qenex.exits import ExitCode, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-
-class ExitCode(IntEnum):
-    """How `qenex` ends; docs/reference/cli.md explains each."""
-
-    OK = 0
-    REFUSED = 1
-    """The ledger refused it, what was asked for is not there, or a check came out wrong."""
-    USAGE = 2
-    """An argument, a setting or a file that was given cannot be used; nothing was done."""
-    UNREACHABLE = 3
-    """No engine answers."""
-    DAMAGED = 4
-    """Files of the book are damaged."""
-    UNAUTHORISED = 5
-    """The credential is missing, open to others, unknown, or not enough."""
-    PROCESS_DIED = 6
-    """A process that `qenex start` runs ended by itself, or never answered."""
-    IN_USE = 7
-    """A port or the book is in use by another process."""
-    UNAVAILABLE = 8
-    """The engine answers but cannot do it now: busy, stopping, disk full, clock unconfirmed."""
-    INTERRUPTED = 130
-    """Ctrl-C."""
-
-
-_BY_ERROR: Final[tuple[tuple[tuple[type[QenexError], ...], ExitCode], ...]] = (
-    ((Unauthenticated, Forbidden, WrongBook, CredentialMissing, CredentialExposed), ExitCode.UNAUTHORISED),
-    ((Rejected, NotFound), ExitCode.REFUSED),
-    ((InvalidInput,), ExitCode.USAGE),
-    ((ConnectionFailed,), ExitCode.UNREACHABLE),
-    ((BookDamaged,), ExitCode.DAMAGED),
-    ((BookLocked,), ExitCode.IN_USE),
-    ((AddressInUse,), ExitCode.IN_USE),
-    ((ProcessDied, StartTimeout), ExitCode.PROCESS_DIED),
-    ((AddressInvalid,), ExitCode.USAGE),
-    ((EngineError,), ExitCode.UNAVAILABLE),
-)
-"""The first line that fits wins."""
-
-
-def exit_code(error: QenexError) -> ExitCode:
-    """The code with which an error ends the command."""
-    return next((code for kinds, code in _BY_ERROR if isinstance(error, kinds)), ExitCode.REFUSED)
+    from qenex.errors import QenexError
 
 
 Home = Annotated[

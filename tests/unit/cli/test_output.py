@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from qenex import errors
-from qenex.cli.output import ExitCode, complain, exit_code
+from qenex.cli.output import complain
+from qenex.exits import ExitCode, exit_code
 
 ROOT = Path(__file__).parents[3]
 
