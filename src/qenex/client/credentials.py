@@ -1,0 +1,92 @@
+"""Where the engine is and what lets us in: `QENEX_HOME`, as `install.py --init` and the running engine leave it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, InvalidSettings
+
+PORT: Final = 7400
+"""The binary protocol's port where nothing else is said."""
+HOST: Final = "127.0.0.1"
+"""The engine's host where nothing else is said."""
+
+
+class Address(NamedTuple):
+    """Where an engine listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
+    """The folder of the instance: the one given, else `QENEX_HOME`, else `~/.qenex`."""
+    return Path(home or os.environ.get("QENEX_HOME") or "~/.qenex").expanduser()
+
+
+def find_address(address: str | None = None, home: str | os.PathLike[str] | None = None) -> Address:
+    """Where the engine is: as given, else `QENEX_ADDRESS`, else as the running engine of the home left it, else 7400.
+
+    Args:
+        address: `host`, `host:port` or `[IPv6 host]:port`.
+        home: folder of the instance.
+
+    Raises:
+        InvalidSettings: the address is none.
+        InvalidHome: the file that the engine left is damaged.
+    """
+    if address is not None:
+        return _parse(address, "address")
+    if named := os.environ.get("QENEX_ADDRESS"):
+        return _parse(named, "variable QENEX_ADDRESS")
+    path = home_folder(home) / "run" / "engine.json"
+    try:
+        return _parse(json.loads(path.read_text(encoding="utf-8"))["binary"], str(path))
+    except FileNotFoundError:
+        return Address(HOST, PORT)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InvalidHome(f"{path}: cannot be read as the engine's address: {error!r}") from error
+
+
+def find_credential(home: str | os.PathLike[str] | None = None) -> str:
+    """The owner credential of the home; `QENEX_CREDENTIAL`, where it is set, is used instead.
+
+    Raises:
+        CredentialMissing: there is none.
+        CredentialExposed: others on this machine can read it.
+        InvalidHome: it cannot be read, or is not one line of text.
+    """
+    if given := os.environ.get("QENEX_CREDENTIAL"):
+        return given
+    path = home_folder(home) / "owner.token"
+    try:
+        mode = path.stat().st_mode & 0o777
+        credential = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError as error:
+        raise CredentialMissing(
+            f"{path}: there is no owner credential; `python install.py --init` makes one"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
+    if mode & 0o077:
+        raise CredentialExposed(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+    if not credential or len(credential.split()) != 1:
+        raise InvalidHome(f"{path}: an owner credential is one line of text")
+    return credential
+
+
+def _parse(text: str, place: str) -> Address:
+    """An address from text; a port that is missing is 7400."""
+    bracketed = text.startswith("[")
+    host, separator, port = text.removeprefix("[").partition("]" if bracketed else ":")
+    port = port.removeprefix(":") if bracketed else port
+    valid_port = port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535
+    if not host or (port and not valid_port) or (separator and not bracketed and not port):
+        raise InvalidSettings([f"{place}: {text!r} is no address; host:port is wanted, for example {HOST}:{PORT}"])
+    return Address(host, int(port) if port else PORT)
