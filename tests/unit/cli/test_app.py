@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,7 +21,6 @@ from qenex.cli.trial_balance import Line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     import typer
     from rich.table import Table
@@ -54,6 +54,14 @@ def test_every_command_has_help_an_example_and_json(path: tuple[str, ...], capsy
     words = " ".join(capsys.readouterr().out.split())
     assert f"Example: qenex {' '.join(path)}" in words
     assert "--json" in words
+
+
+def test_every_command_is_documented() -> None:
+    page = (Path(__file__).parents[3] / "docs/reference/cli.md").read_text(encoding="utf-8")
+    listed = page.split("## Commands")[1].split("### start")[0]
+    for group, *rest in commands(app):
+        line = next(line for line in listed.splitlines() if line.startswith(f"| `{group}"))
+        assert all(f"`{word}`" in line or f" {word}" in line for word in rest)
 
 
 def test_the_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
