@@ -1,1 +1,16 @@
-//! See the crate's README section in ARCHITECTURE.md.
+//! `qenex.kernel._native`: convert, call, convert. No rule of the ledger lives here.
+//!
+//! Rows come as `bytes` (the one copy of the input, made by the caller while it holds the GIL) and go as `bytearray`
+//! (so that numpy can write to them). The GIL is released while the kernel works.
+
+mod convert;
+mod ledger;
+
+use pyo3::prelude::*;
+
+/// Rows in, rows out: the Rust side of `qenex.kernel`, which is the door to use.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::ledger::Ledger;
+}

@@ -3,7 +3,7 @@
 QenexError
 ├── InvalidInput             a value that was given cannot be used; nothing was sent
 │   ├── InvalidAmount            AmountTooPrecise, AmountOutOfRange
-│   ├── InvalidAddress, InvalidId, UnknownAsset, InvalidAsset, InvalidRows, InvalidQuery, InvalidFile
+│   ├── InvalidAddress, InvalidId, UnknownAsset, InvalidAsset, InvalidRows, InvalidTimestamp, InvalidQuery, InvalidFile
 │   ├── IdempotencyConflict, InvalidSettings
 │   └── InvalidHome              CredentialMissing, CredentialExposed
 ├── Rejected                 the ledger refused one row, by the first rule that applied (spec/kernel.md)

@@ -78,6 +78,14 @@ class InvalidRows(InvalidInput, code="invalid_rows"):
         self.complaint = complaint
 
 
+class InvalidTimestamp(InvalidInput, code="invalid_timestamp", http_status=422, iso_reason="DT01"):
+    """The timestamp is not later than all before it, or lies outside 1 to 2^63-1."""
+
+    def __init__(self, complaint: str) -> None:
+        super().__init__(complaint)
+        self.complaint = complaint
+
+
 class InvalidQuery(InvalidInput, code="invalid_query", http_status=422):
     """The filter of a query cannot match anything, or asks for more than a reply holds."""
 

@@ -1,9 +1,27 @@
-"""The one door to the kernel: rows as numpy arrays, numbers, addresses.
+"""The one door to the kernel: rows as numpy arrays or objects, numbers, addresses, the ledger in memory.
 
-Everything named here works without the native module.
+The native module is loaded when `Ledger` is first asked for: everything else works without it.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from qenex.kernel.address import to_account_id, to_address, transfer_hashes
+from qenex.kernel.objects import (
+    Account,
+    AccountBalance,
+    AccountFilter,
+    AccountTerms,
+    BalanceAt,
+    ChangedAccount,
+    ChangeEvent,
+    ChangeEventsFilter,
+    Outcome,
+    QueryFilter,
+    Result,
+    Transfer,
+)
 from qenex.kernel.rows import (
     ACCOUNT,
     ACCOUNT_BALANCE,
@@ -31,6 +49,7 @@ from qenex.kernel.rows import (
     QueryFilterFlags,
     Restrictions,
     TransferFlags,
+    row_bytes,
 )
 from qenex.kernel.status import (
     TRANSIENT,
@@ -40,6 +59,9 @@ from qenex.kernel.status import (
     Status,
 )
 from qenex.kernel.u128 import from_decimals, from_hex, from_ints, to_decimals, to_hex, to_int, to_ints
+
+if TYPE_CHECKING:
+    from qenex.kernel.ledger import Ledger
 
 __all__ = [
     "ACCOUNT",
@@ -63,19 +85,33 @@ __all__ = [
     "TRANSIENT",
     "U128",
     "U128_MAX",
+    "Account",
+    "AccountBalance",
+    "AccountFilter",
     "AccountFilterFlags",
     "AccountFlags",
+    "AccountTerms",
+    "BalanceAt",
+    "ChangeEvent",
     "ChangeEventType",
+    "ChangeEventsFilter",
+    "ChangedAccount",
     "CreateAccountStatus",
     "CreateTransferStatus",
+    "Ledger",
+    "Outcome",
+    "QueryFilter",
     "QueryFilterFlags",
     "Restrictions",
+    "Result",
     "SetAccountTermsStatus",
     "Status",
+    "Transfer",
     "TransferFlags",
     "from_decimals",
     "from_hex",
     "from_ints",
+    "row_bytes",
     "to_account_id",
     "to_address",
     "to_decimals",
@@ -84,3 +120,12 @@ __all__ = [
     "to_ints",
     "transfer_hashes",
 ]
+
+
+def __getattr__(name: str) -> type[Ledger]:
+    """Loads the native module when it is first needed."""
+    if name == "Ledger":
+        from qenex.kernel.ledger import Ledger
+
+        return Ledger
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

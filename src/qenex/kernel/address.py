@@ -5,12 +5,13 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 from Crypto.Hash import keccak
 
-from qenex.kernel.rows import TRANSFER, U128_MAX
+from qenex.errors import InvalidAddress, InvalidId
+from qenex.kernel.rows import TRANSFER, U128_MAX, row_bytes
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 PREFIX: Final = "51454e58"
@@ -21,10 +22,10 @@ def to_address(account_id: int) -> str:
     """The EVM address of a ledger account: `PREFIX`, then the id big-endian, in EIP-55 form.
 
     Raises:
-        ValueError: the id does not fit 128 bits.
+        InvalidId: the id does not fit 128 bits.
     """
     if not 0 <= account_id <= U128_MAX:
-        raise ValueError(f"account id {account_id} does not fit: it lies between 0 and 2^128-1")
+        raise InvalidId(account_id, "an account id lies between 0 and 2^128-1")
     return _checksummed(f"{PREFIX}{account_id:032x}")
 
 
@@ -34,15 +35,15 @@ def to_account_id(address: str) -> int:
     An address in one case carries no checksum; one in mixed case must carry the right one (EIP-55).
 
     Raises:
-        ValueError: not `0x` and 40 hexadecimal digits, a wrong checksum, or not an address of this ledger.
+        InvalidAddress: not `0x` and 40 hexadecimal digits, a wrong checksum, or not an address of this ledger.
     """
     digits = address[2:]
     if address[:2] != "0x" or len(digits) != 40 or not set(digits) <= set("0123456789abcdefABCDEF"):
-        raise ValueError(f"{address!r} is not an address: 0x and 40 hexadecimal digits")
+        raise InvalidAddress(address, "0x and 40 hexadecimal digits are wanted")
     if digits not in (digits.lower(), digits.upper()) and address != _checksummed(digits.lower()):
-        raise ValueError(f"{address} has a wrong checksum (EIP-55): a digit or a letter's case was mistyped")
+        raise InvalidAddress(address, "its checksum is wrong (EIP-55): a digit or a letter's case was mistyped")
     if not digits.lower().startswith(PREFIX):
-        raise ValueError(f"{address} is not an account of this ledger: those begin with 0x{PREFIX}")
+        raise InvalidAddress(address, f"accounts of this ledger begin with 0x{PREFIX}")
     return int(digits[len(PREFIX) :], 16)
 
 
@@ -56,9 +57,7 @@ def transfer_hashes(transfers: NDArray[np.void]) -> list[bytes]:
     """Hashes of recorded `TRANSFER` rows: SHA-256 of `00` and the 128 bytes (an RFC 6962 leaf), 32 bytes each.
 
     Raises:
-        TypeError: the rows are not of dtype `TRANSFER`.
+        InvalidRows: another dtype, byte order, shape or stride.
     """
-    if transfers.dtype != TRANSFER:
-        raise TypeError(f"hashes are of TRANSFER rows, not of {transfers.dtype}")
-    rows = np.ascontiguousarray(transfers).tobytes()
+    rows = row_bytes(transfers, TRANSFER)
     return [sha256(b"\0" + rows[at : at + 128]).digest() for at in range(0, len(rows), 128)]

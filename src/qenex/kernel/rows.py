@@ -10,9 +10,14 @@ Pure Python and numpy: importing this needs no native module.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+
+from qenex.errors import InvalidRows
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 BATCH_MAX: Final = 8_189
 """Events in one request at most, and rows in one reply (change events: `CHANGE_EVENTS_MAX`)."""
@@ -261,3 +266,23 @@ class ChangeEventType(IntEnum):
     TWO_PHASE_POSTED = 2
     TWO_PHASE_VOIDED = 3
     TWO_PHASE_EXPIRED = 4
+
+
+def row_bytes(given: NDArray[np.void], dtype: Row) -> bytes:
+    """The bytes of an array of `dtype` rows: a copy, so that what is done to the array later changes nothing.
+
+    Raises:
+        InvalidRows: another dtype, byte order, shape or stride; the text says which, and what would be right.
+    """
+    if given.dtype != dtype:
+        if given.dtype.newbyteorder("<") == dtype:
+            raise InvalidRows(
+                "the rows have the byte order big-endian; little-endian is needed: pass rows.astype(dtype)"
+            )
+        raise InvalidRows(f"the rows have dtype {given.dtype}; dtype {dtype} is needed")
+    if given.ndim > 1:
+        raise InvalidRows(f"the rows have the shape {given.shape}; one dimension is needed: pass rows.reshape(-1)")
+    if not given.flags.c_contiguous:
+        stride = f"the rows have the stride {given.strides[0]}; {dtype.itemsize} is needed"
+        raise InvalidRows(f"{stride}: pass numpy.ascontiguousarray(rows)")
+    return given.tobytes()

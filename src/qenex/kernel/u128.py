@@ -7,22 +7,23 @@ take and give whole columns: values in, one array out, or the other way round.
 from __future__ import annotations
 
 from array import array
-from decimal import Context, Decimal, Inexact, InvalidOperation
 from operator import index
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qenex.errors import InvalidId
 from qenex.kernel.rows import U128, U128_MAX
+from qenex.money import to_decimal, to_minor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from decimal import Decimal
+
+    from qenex.money import Amount
 
 Column = NDArray[np.void]
-
-# 39 digits hold any u128; more would only be needed for numbers that are refused anyway.
-_EXACT: Final = Context(prec=100, traps=[Inexact, InvalidOperation])
 
 
 def from_ints(values: Iterable[int] | NDArray[np.integer[Any]]) -> Column:
@@ -77,37 +78,25 @@ def to_int(value: np.void) -> int:
     return int(value["hi"]) << 64 | int(value["lo"])
 
 
-def from_decimals(values: Iterable[Decimal], scale: int) -> Column:
-    """A column of amounts in minor units: each value times 10^scale, exactly.
+def from_decimals(values: Iterable[Amount], scale: int) -> Column:
+    """A column of amounts in minor units: each value times 10^scale, exactly, as `qenex.money.to_minor` does.
 
     Raises:
-        ValueError: a value has more than `scale` digits after the point, or is no number.
-        OverflowError: a value is negative or above 2^128-1 minor units.
+        InvalidAmount: a value is no number, has more than `scale` digits after the point, or does not fit.
     """
-    return from_ints([_minor(value, scale) for value in values])
-
-
-def _minor(value: Decimal, scale: int) -> int:
-    if not isinstance(value, Decimal):
-        raise TypeError(f"an amount is a Decimal, not {type(value).__name__}: {value!r}")
-    if not value.is_finite():
-        raise ValueError(f"{value} is not an amount")
-    try:
-        return int(value.scaleb(scale, context=_EXACT).to_integral_exact(context=_EXACT))
-    except (Inexact, InvalidOperation):
-        raise ValueError(f"{value} has more than {scale} digits after the point") from None
+    return from_ints([to_minor(value, scale) for value in values])
 
 
 def to_decimals(column: Column, scale: int) -> list[Decimal]:
     """Amounts of a column in major units: each number divided by 10^scale, exactly, with `scale` digits."""
-    return [Decimal(number).scaleb(-scale, context=_EXACT) for number in to_ints(column)]
+    return [to_decimal(number, scale) for number in to_ints(column)]
 
 
 def from_hex(values: Iterable[str]) -> Column:
     """A column of numbers written as 1 to 32 hexadecimal digits, most significant first.
 
     Raises:
-        ValueError: a text is empty, has other characters (a sign, `0x`, spaces) or more than 32 digits.
+        InvalidId: a text is empty, has other characters (a sign, `0x`, spaces) or more than 32 digits.
     """
     return from_ints([_from_digits(text) for text in values])
 
@@ -115,7 +104,7 @@ def from_hex(values: Iterable[str]) -> Column:
 def _from_digits(text: str) -> int:
     # int() would also take signs, underscores, spaces and digits of other scripts.
     if not 1 <= len(text) <= 32 or not set(text) <= set("0123456789abcdefABCDEF"):
-        raise ValueError(f"{text!r} is not 1 to 32 hexadecimal digits")
+        raise InvalidId(text, "1 to 32 hexadecimal digits are wanted")
     return int(text, 16)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qenex.errors import InvalidAddress, InvalidId, InvalidRows
 from qenex.kernel import ACCOUNT, TRANSFER, U128_MAX, from_ints, to_account_id, to_address, transfer_hashes
 from qenex.kernel.address import _checksummed
 
@@ -36,7 +37,7 @@ def test_addresses_lead_back_to_their_accounts(account_id: int) -> None:
 def test_a_mistyped_letter_is_noticed() -> None:
     address = to_address(0xABCDEF)
     swapped = "".join(c.swapcase() if c.lower() == "f" else c for c in address)
-    with pytest.raises(ValueError, match="wrong checksum"):
+    with pytest.raises(InvalidAddress, match="checksum is wrong"):
         to_account_id(swapped)
 
 
@@ -45,15 +46,15 @@ def test_a_mistyped_letter_is_noticed() -> None:
     ["", "0x", to_address(1)[2:], to_address(1) + "0", to_address(1)[:-1] + "g", to_address(1)[:-1] + "\u0661"],
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
-    with pytest.raises(ValueError, match="is not an address"):
+    with pytest.raises(InvalidAddress, match="40 hexadecimal digits are wanted"):
         to_account_id(address)
 
 
 def test_an_address_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="not an account of this ledger"):
+    with pytest.raises(InvalidAddress, match="accounts of this ledger begin with 0x51454e58"):
         to_account_id("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
     for account_id in (-1, U128_MAX + 1):
-        with pytest.raises(ValueError, match="does not fit"):
+        with pytest.raises(InvalidId, match=str(account_id)):
             to_address(account_id)
 
 
@@ -62,6 +63,5 @@ def test_a_hash_is_the_rfc_6962_leaf_of_the_row() -> None:
     rows["id"] = from_ints([1, 2, 3, 4])
     expected = [sha256(b"\0" + row.tobytes()).digest() for row in rows]
     assert transfer_hashes(rows) == expected
-    assert transfer_hashes(rows[::2]) == expected[::2]
-    with pytest.raises(TypeError, match="TRANSFER"):
+    with pytest.raises(InvalidRows, match="is needed"):
         transfer_hashes(np.zeros(1, dtype=ACCOUNT))
