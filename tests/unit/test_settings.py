@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from qenex.errors import InvalidSettings
 from qenex.settings import Settings, from_arguments, template
-from pathlib import Path
-
-if TYPE_CHECKING:
-    pass
 
 
 @pytest.fixture(autouse=True)
