@@ -73,3 +73,29 @@ def test_an_error_carries_its_values_and_survives_pickling() -> None:
     assert "50 available, 80 requested" in str(error)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  # made a line above
     assert (type(again), again.values, str(again)) == (type(error), error.values, str(error))
+
+
+def test_every_error_is_documented_with_its_facts() -> None:
+    page = (ROOT / "docs/reference/errors.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| (\d+) \| (\w+) \| (.*) \|$", page, re.MULTILINE)
+    assert [(code, int(status), reason, text) for code, status, reason, text in rows] == [
+        (code, facts["http_status"], facts["iso_reason"], facts["text"]) for code, facts in sorted(LISTED.items())
+    ]
+
+
+def test_every_error_is_raised_somewhere() -> None:
+    """Refusals and errors of the protocol are made from their numbers, and have tests of their own for that."""
+    source = "\n".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("src/qenex", "crates/bindings/src")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".py", ".rs") and "errors" not in path.relative_to(ROOT / folder).parts[:1]
+    )
+    by_number = {code for code, k in BY_CODE.items() if issubclass(k, Rejected) or getattr(k, "number", 0)}
+    unraised = {
+        code
+        for code, kind in BY_CODE.items()
+        if code not in by_number and not re.search(rf"\b{kind.__name__}\(|raise {kind.__name__}\b", source)
+    }
+    # These two are raised where a process opens the files of a book.
+    assert unraised <= {"book_locked", "book_damaged"}
