@@ -1,0 +1,72 @@
+"""Where the client finds the engine and its credential."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from qenex.client.credentials import Address, find_address, find_credential
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, InvalidSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("bank.example:7401", Address("bank.example", 7401)),
+        ("bank.example", Address("bank.example", 7400)),
+        ("[::1]:7402", Address("::1", 7402)),
+        ("[::1]", Address("::1", 7400)),
+    ],
+)
+def test_addresses_are_read(text: str, address: Address) -> None:
+    assert find_address(text) == address
+    assert find_address(str(address)) == address
+
+
+@pytest.mark.parametrize("text", ["", ":7400", "host:", "host:0", "host:65536", "host:http", "host:-1", "host:\u0663"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(InvalidSettings, match="host:port is wanted"):
+        find_address(text)
+
+
+def test_the_address_given_wins_over_the_variable_over_the_engine_over_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert find_address(home=tmp_path) == Address("127.0.0.1", 7400)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "engine.json").write_text(json.dumps({"pid": 1, "binary": "127.0.0.1:7555"}))
+    assert find_address(home=tmp_path).port == 7555
+    monkeypatch.setenv("QENEX_ADDRESS", "127.0.0.1:7666")
+    assert find_address(home=tmp_path).port == 7666
+    assert find_address("127.0.0.1:7777", tmp_path).port == 7777
+
+
+def test_a_damaged_address_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "engine.json").write_text("{")
+    with pytest.raises(InvalidHome, match=r"engine\.json"):
+        find_address(home=tmp_path)
+
+
+def test_the_credential_must_be_the_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "owner.token"
+    with pytest.raises(CredentialMissing, match=r"install\.py --init"):
+        find_credential(tmp_path)
+    path.write_text("qnx_owner_secret\n")
+    path.chmod(0o640)
+    with pytest.raises(CredentialExposed, match="chmod 600"):
+        find_credential(tmp_path)
+    path.chmod(0o600)
+    assert find_credential(tmp_path) == "qnx_owner_secret"
+    monkeypatch.setenv("QENEX_HOME", str(tmp_path))
+    assert find_credential() == "qnx_owner_secret"
+    path.write_text("two words")
+    with pytest.raises(InvalidHome):
+        find_credential(tmp_path)
+    monkeypatch.setenv("QENEX_CREDENTIAL", "given")
+    assert find_credential(tmp_path) == "given"
