@@ -63,6 +63,12 @@ _BY_ERROR: Final[tuple[tuple[tuple[type[QenexError], ...], ExitCode], ...]] = (
 """The first line that fits wins."""
 
 
+_PASSED_ON: Final = frozenset({ExitCode.USAGE, ExitCode.DAMAGED, ExitCode.UNAUTHORISED, ExitCode.IN_USE})
+"""Ends of a process of `qenex start` that say more than that it died."""
+
+
 def exit_code(error: QenexError) -> ExitCode:
     """The code with which an error ends a process."""
+    if isinstance(error, ProcessDied) and error.exit_code in _PASSED_ON:
+        return ExitCode(error.exit_code)
     return next((code for kinds, code in _BY_ERROR if isinstance(error, kinds)), ExitCode.REFUSED)

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use qenex_journal::derived::{Entry, LedgerStore, Options};
+use qenex_journal::derived::{Entry, LedgerStore, NoDisk, Options};
 use qenex_kernel::machine::Machine;
 use qenex_kernel::row::{Account, BATCH_MAX, EventResult, Transfer, account_flags, transfer_flags};
 
@@ -70,7 +70,7 @@ enum Mix {
 }
 
 struct Bench {
-    machine: Machine<LedgerStore<()>>,
+    machine: Machine<LedgerStore<NoDisk>>,
     random: Random,
     next_id: u128,
     entry: u64,
@@ -80,7 +80,7 @@ struct Bench {
 
 impl Bench {
     fn new(accounts: u32, history: bool) -> Self {
-        let store = LedgerStore::new((), *b"book of a bench.", Options::default());
+        let store = LedgerStore::in_memory(*b"book of a bench.", Options::default());
         let mut bench = Self {
             machine: Machine::new(store, 0),
             random: Random(1),

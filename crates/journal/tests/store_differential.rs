@@ -2,27 +2,43 @@
 
 mod ledger;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ledger::{Generator, compare};
 use proptest::prelude::*;
-use qenex_journal::derived::{Entry, LedgerStore, Options};
+use qenex_journal::derived::{Entry, LedgerStore, Options, SealJob};
+use qenex_journal::disk::{Disk, SimDisk};
 use qenex_kernel::machine::Machine;
 use qenex_kernel::memory::MemoryStore;
 
 const BOOK: [u8; 16] = *b"a book of a test";
 
-fn run(seed: u64, requests: u64, options: Options) {
+/// How a segment that was closed gets sealed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Sealing {
+    /// At once.
+    AtOnce,
+    /// Two requests later.
+    Later,
+}
+
+/// Runs requests on both and compares them; `seal` seals what is closed.
+fn run<D: Disk>(
+    mut fast: Machine<LedgerStore<D>>,
+    seed: u64,
+    requests: u64,
+    mut seal: impl FnMut(&mut LedgerStore<D>, Option<SealJob>),
+) {
     let mut generator = Generator::new(seed);
     let mut plain = Machine::new(MemoryStore::new(), 0);
-    let mut fast = Machine::new(LedgerStore::new((), BOOK, options), 0);
     let mut results = BTreeMap::new();
     for number in 1..=requests {
         let request = generator.request();
         let expected = request.run(&mut plain);
         assert_eq!(request.run(&mut fast), expected, "entry {number}: {request:?}");
         let entry = Entry { number, operation: request.operation(), timestamp: request.timestamp() };
-        fast.store_mut().close_entry(&entry, &expected);
+        let job = fast.store_mut().close_entry(&entry, &expected);
+        seal(fast.store_mut(), job);
         results.insert(number, expected);
         if number % 25 == 0 {
             compare(&plain, &fast, &mut generator, 3);
@@ -35,16 +51,58 @@ fn run(seed: u64, requests: u64, options: Options) {
     assert_eq!(fast.store().results_of_entry(requests + 1), None);
 }
 
+fn run_in_memory(seed: u64, requests: u64, options: Options) {
+    let fast = Machine::new(LedgerStore::in_memory(BOOK, options), 0);
+    run(fast, seed, requests, |_, job| assert!(job.is_none(), "nothing to seal"));
+}
+
+fn run_sealed(seed: u64, requests: u64, options: Options, sealing: Sealing) {
+    let disk = SimDisk::new();
+    let fast = Machine::new(LedgerStore::new(disk.clone(), BOOK, options), 0);
+    let mut waiting: VecDeque<(u32, SealJob)> = VecDeque::new();
+    run(fast, seed, requests, |store, job| {
+        for (age, _) in &mut waiting {
+            *age += 1;
+        }
+        waiting.extend(job.map(|job| (0, job)));
+        while let Some((_, job)) = waiting.pop_front_if(|(age, _)| sealing == Sealing::AtOnce || *age >= 2) {
+            let segment = job.run(&disk).expect("sealed");
+            drop(job);
+            store.sealed(segment);
+        }
+    });
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn one_segment(seed in any::<u64>(), requests in 1u64..200) {
-        run(seed, requests, Options { segment_rows: 8_192, segment_entries: 100_000 });
+    fn one_segment_in_memory(seed in any::<u64>(), requests in 1u64..200) {
+        run_in_memory(seed, requests, Options { segment_rows: 8_192, ..Options::default() });
     }
 
     #[test]
-    fn many_segments(seed in any::<u64>(), requests in 1u64..300, segment_rows in 1u32..40, segment_entries in 1u32..30) {
-        run(seed, requests, Options { segment_rows, segment_entries });
+    fn many_segments_in_memory(
+        seed in any::<u64>(), requests in 1u64..300, segment_rows in 1u32..40, segment_entries in 1u32..30,
+    ) {
+        run_in_memory(seed, requests, Options { segment_rows, segment_entries, ..Options::default() });
     }
+
+    #[test]
+    fn many_sealed_segments(
+        seed in any::<u64>(), requests in 1u64..300, segment_rows in 1u32..60, segment_entries in 1u32..30,
+        cache_bits in 1u32..9,
+    ) {
+        run_sealed(seed, requests, Options { segment_rows, segment_entries, cache_bits }, Sealing::AtOnce);
+    }
+
+    #[test]
+    fn segments_sealed_while_work_goes_on(seed in any::<u64>(), requests in 1u64..300, segment_rows in 1u32..60) {
+        run_sealed(seed, requests, Options { segment_rows, ..Options::default() }, Sealing::Later);
+    }
+}
+
+#[test]
+fn a_few_large_sealed_segments() {
+    run_sealed(11, 3_000, Options { segment_rows: 2_500, ..Options::default() }, Sealing::AtOnce);
 }

@@ -236,6 +236,8 @@ fn an_invalid_account_filter_returns_nothing() {
         assert_eq!(transfers_of(&ledger, filter), []);
         assert_eq!(balances_of(&ledger, filter), []);
     }
+    let latest = AccountFilter { timestamp_min: TIMESTAMP_MAX, timestamp_max: TIMESTAMP_MAX, ..valid };
+    assert!(latest.is_valid(), "the last timestamp there is can be asked for");
     let widest = AccountFilter { timestamp_min: 1, timestamp_max: TIMESTAMP_MAX, limit: u32::MAX, ..valid };
     for filter in [widest, AccountFilter { timestamp_max: 0, ..widest }, AccountFilter { timestamp_min: 0, ..widest }] {
         assert_eq!(transfers_of(&ledger, filter).len(), 5);

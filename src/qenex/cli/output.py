@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from qenex.exits import ExitCode, exit_code
 
@@ -50,14 +51,13 @@ def example(command: str) -> str:
     return f"Example: {command}"
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> Table:
-    """A table whose columns named in `right` (separated by spaces) are aligned to the right."""
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
+    """A table whose columns named in `right` are aligned to the right."""
     result = Table(title=title, title_justify="left")
-    numeric = set(right.split())
     for column in columns:
-        result.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        result.add_row(*(str(value) for value in row))
+        result.add_row(*(Text(str(value)) for value in row))
     return result
 
 

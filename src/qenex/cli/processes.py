@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import signal
 import socket
 import subprocess
 import sys
@@ -88,9 +87,7 @@ class Child:
     def died(self) -> ProcessDied:
         """What to say of a process that has ended by itself."""
         self._reader.join(timeout=1)
-        code = self.process.wait()
-        ended_with = f"signal {signal.Signals(-code).name}" if code < 0 else f"code {code}"
-        return ProcessDied(self.name, ended_with, tuple(self.last_lines))
+        return ProcessDied(self.name, self.process.wait(), tuple(self.last_lines))
 
     def wait_until(self, answers: Callable[[], bool], *, seconds: float, stop: Callable[[], bool]) -> bool:
         """Waits until `answers` says so; False when `stop` said so before.

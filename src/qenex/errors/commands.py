@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from signal import Signals
 from typing import TYPE_CHECKING
 
 from qenex.errors.base import QenexError
@@ -41,10 +42,11 @@ class AddressInvalid(CommandError, code="address_invalid", http_status=500):
 class ProcessDied(CommandError, code="process_died", http_status=500):
     """A process that `qenex start` runs has ended by itself."""
 
-    def __init__(self, name: str, ended_with: str, last_lines: Sequence[str]) -> None:
+    def __init__(self, name: str, exit_code: int, last_lines: Sequence[str]) -> None:
+        ended_with = f"code {exit_code}" if exit_code >= 0 else f"signal {Signals(-exit_code).name}"
         said = "; its last words:\n  " + "\n  ".join(last_lines) if last_lines else "; it said nothing"
         super().__init__(f"the {name} process has ended with {ended_with}{said}")
-        self.process, self.ended_with, self.last_lines = name, ended_with, tuple(last_lines)
+        self.process, self.exit_code, self.last_lines = name, exit_code, tuple(last_lines)
 
 
 class StartTimeout(CommandError, code="start_timeout", http_status=500):

@@ -102,6 +102,7 @@ impl Accounts {
     }
 
     /// The accounts in order of creation.
+    #[allow(dead_code)] // the checkpoint's, which comes next
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Account> {
         self.rows.iter().map(|line| &line.0)
     }
@@ -131,6 +132,7 @@ impl Accounts {
     }
 
     /// All terms, in order of slot.
+    #[allow(dead_code)] // the checkpoint's, which comes next
     pub(crate) fn all_terms(&self) -> impl Iterator<Item = &AccountTerms> {
         self.terms.iter().flatten().flatten().filter(|terms| terms.account_id != 0)
     }

@@ -15,6 +15,7 @@ use super::postings::{AnyOf, Postings, walk};
 use super::segment::{Balances, Sides};
 use super::store::LedgerStore;
 use super::view::View;
+use crate::disk::Disk;
 
 /// Which transfers, in terms of the indexes.
 struct Query<'a> {
@@ -26,7 +27,7 @@ struct Query<'a> {
     reversed: bool,
 }
 
-impl<D> LedgerStore<D> {
+impl<D: Disk> LedgerStore<D> {
     /// Visits the transfers that the indexes find, in order, until `visit` says to stop. They may be a few too many,
     /// where keys are hashed.
     fn visit_transfers(&self, query: &Query<'_>, mut visit: impl FnMut(&dyn View, u32, &Transfer) -> bool) {
@@ -169,7 +170,7 @@ fn balance_of(slot: Slot, timestamp: u64, sides: Sides, balances: &Balances) -> 
     balance(timestamp, if sides.debit_slot() == slot { debit } else { credit })
 }
 
-impl<D> History for LedgerStore<D> {
+impl<D: Disk> History for LedgerStore<D> {
     fn lookup_hashes(&self, hashes: &[[u8; 32]], out: &mut Vec<Transfer>) {
         out.extend(hashes.iter().filter_map(|hash| {
             self.segments_newest_first().find_map(|segment| {

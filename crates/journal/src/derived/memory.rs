@@ -44,6 +44,12 @@ impl Open {
         memory
     }
 
+    /// The same, empty as it is, under another number.
+    pub(crate) fn renumbered(mut self, number: u32) -> Self {
+        self.rows.number = number;
+        self
+    }
+
     /// Takes no more rows.
     pub(crate) fn close(self) -> Closed {
         Memory { keys: self.keys, rows: Arc::from(self.rows), lookup: self.lookup, indexes: self.indexes }
@@ -51,12 +57,11 @@ impl Open {
 }
 
 impl Closed {
-    /// Makes a new segment of the memory of this one, unless someone still holds its rows.
-    pub(crate) fn recycle(self, number: u32) -> Option<Open> {
+    /// Makes an empty segment of the memory of this one, unless someone still holds its rows.
+    pub(crate) fn recycle(self) -> Option<Open> {
         let mut rows = Box::new(Arc::into_inner(self.rows)?);
         let mut lookup = self.lookup;
         rows.clear();
-        rows.number = number;
         lookup.clear();
         Some(Memory { keys: self.keys, rows, lookup, indexes: RefCell::default() })
     }

@@ -3,8 +3,6 @@
 //! [`LedgerStore`] is the kernel's store over it. The newest rows are in memory, in the open segment; a segment closes
 //! with the entry that fills it, and everything in it is from then on as immutable as the journal.
 
-#![allow(dead_code)] // what sealing uses, until it lands with the next commit
-
 mod account_index;
 mod accounts;
 mod chunks;
@@ -14,6 +12,7 @@ mod hash;
 mod history;
 mod id_table;
 mod memory;
+mod no_disk;
 mod num;
 mod pending;
 mod postings;
@@ -21,11 +20,14 @@ mod prefetch;
 mod row_table;
 mod runs;
 mod scope;
+mod sealed;
 mod segment;
 mod sort;
 mod store;
 mod view;
 
+pub use no_disk::NoDisk;
+pub use sealed::{SealJob, SealedSegment, SegmentError};
 pub use store::LedgerStore;
 
 /// How a store divides its work.
@@ -35,11 +37,13 @@ pub struct Options {
     pub segment_rows: u32,
     /// Or to so many entries.
     pub segment_entries: u32,
+    /// Blocks of sealed files kept in memory: 2 to this power, of 16 KiB each.
+    pub cache_bits: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_rows: 1 << 20, segment_entries: 1 << 17 }
+        Self { segment_rows: 1 << 20, segment_entries: 1 << 17, cache_bits: 11 }
     }
 }
 

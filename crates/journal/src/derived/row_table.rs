@@ -12,7 +12,7 @@ pub(crate) type Place = u32;
 /// Tells the smaller table's indexes from rows.
 pub(crate) const SIDE: Place = 1 << 31;
 
-/// Open addressing, linear probing, at most half full.
+/// Open addressing, linear probing, at most two thirds full.
 #[derive(Debug)]
 pub(crate) struct RowTable {
     /// 0 is empty, else the place plus one.
@@ -23,7 +23,7 @@ pub(crate) struct RowTable {
 impl RowTable {
     /// A table for at most `entries` entries.
     pub(crate) fn new(entries: usize) -> Self {
-        Self { cells: vec![0; (entries * 2).next_power_of_two()], used: 0 }
+        Self { cells: vec![0; (entries + entries / 2).next_power_of_two()], used: 0 }
     }
 
     #[inline]

@@ -16,7 +16,7 @@ use super::row_table::{Place, RowTable, SIDE};
 pub(crate) const CHUNK_BITS: u32 = 13;
 
 /// A transfer in two cache lines.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(128))]
 pub(crate) struct TransferLine(pub(crate) Transfer);
 
@@ -127,8 +127,8 @@ pub(crate) struct Rows {
     pub(crate) number: u32,
     pub(crate) transfers: Chunks<TransferLine, CHUNK_BITS>,
     pub(crate) sides: Chunks<Sides, CHUNK_BITS>,
-    low: Chunks<Halves, CHUNK_BITS>,
-    high: HighHalves,
+    pub(crate) low: Chunks<Halves, CHUNK_BITS>,
+    pub(crate) high: HighHalves,
     pub(crate) expiries: Chunks<Expiry, 10>,
     pub(crate) expiry_low: Chunks<Halves, 10>,
     pub(crate) expiry_high: Chunks<Halves, 10>,
@@ -168,11 +168,6 @@ impl Rows {
         (*self.low.at(row), self.high.get(row))
     }
 
-    /// Whether any balance after a transfer reaches 2^64.
-    pub(crate) fn has_high_halves(&self) -> bool {
-        self.high.any
-    }
-
     /// Adds an expiry and returns its index.
     pub(crate) fn push_expiry(&mut self, expiry: Expiry, debit: &Account, credit: &Account) -> usize {
         let (low, high) = halves(debit, credit);
@@ -191,6 +186,8 @@ impl Rows {
 
     /// Adds an entry and what cannot be told of its results from the entry alone.
     pub(crate) fn push_entry(&mut self, number: u64, operation: u16, timestamp: u64, results: &[EventResult]) {
+        let follows = self.entries.last().is_none_or(|last| last.number + 1 == number);
+        assert!(follows, "entry {number} does not follow the one before");
         let begin = super::num::index32(self.exceptions.len());
         let rows = super::num::index32(results.len());
         for (row, result) in (0u32..).zip(results) {
@@ -246,10 +243,11 @@ pub(crate) fn balances(low: Halves, high: Halves) -> Balances {
 
 /// High halves, for those chunks of rows that have any that is not zero.
 #[derive(Debug, Default)]
-struct HighHalves {
+pub(crate) struct HighHalves {
     chunks: Vec<Option<Vec<Halves>>>,
     spare: Vec<Vec<Halves>>,
-    any: bool,
+    /// Some row has (or had, and was taken back).
+    pub(crate) any: bool,
 }
 
 impl HighHalves {

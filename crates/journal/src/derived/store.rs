@@ -1,7 +1,9 @@
 //! The store itself: what a machine reads and writes.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex};
 
 use qenex_kernel::memory::InvalidAccount;
 use qenex_kernel::row::{
@@ -15,29 +17,48 @@ use super::accounts::{Accounts, Slot};
 use super::directory::Directory;
 use super::hash::{Keys, prefix};
 use super::memory::{Closed, Open};
+use super::no_disk::NoDisk;
 use super::num::index32;
 use super::pending::{self, Pending};
 use super::row_table::{SIDE, side};
 use super::scope::Undo;
+use super::sealed::{Cache, RESOLVES, ROWS_MAX, SealJob, SealedSegment};
 use super::segment::{Expiry, Sides, burned, plain_result};
 use super::view::View;
 use super::{Counters, Entry, Options};
+use crate::disk::Disk;
 
 /// Rows ahead of the one being applied for which memory is asked.
 const AHEAD: usize = 16;
 
+/// Closed segments that may wait to be sealed.
+const CLOSED_MAX: usize = 2;
+
+/// Rows that the entry that fills a segment may bring it to, and what the same batch may add.
+fn rows_max(options: &Options) -> usize {
+    options.segment_rows as usize + 2 * BATCH_MAX
+}
+
 /// Accounts, transfers and everything derived from the journal. `D` is the disk where sealed segments lie.
-#[derive(Debug)]
-pub struct LedgerStore<D> {
+pub struct LedgerStore<D: Disk> {
     pub(super) disk: D,
+    pub(super) book: [u8; 16],
     pub(super) options: Options,
+    /// Closed segments stay in memory.
+    in_memory: bool,
     pub(super) keys: Keys,
     pub(super) accounts: Accounts,
     pub(super) account_indexes: RefCell<AccountIndexes>,
     pub(super) pending: Pending,
     pub(super) directory: Directory,
-    pub(super) closed: Vec<Closed>,
+    /// The oldest segments.
+    pub(super) sealed: Vec<SealedSegment<D>>,
+    /// Those after them, which are about to be sealed.
+    pub(super) closed: VecDeque<Closed>,
     pub(super) open: Open,
+    /// Memory of sealed segments, for the next ones.
+    spare: Vec<Open>,
+    pub(super) cache: Arc<Mutex<Cache>>,
     /// Weight of the open segment's entries so far: their rows and the expiries.
     segment_weight: u64,
     expiries_before_entry: usize,
@@ -49,23 +70,47 @@ pub struct LedgerStore<D> {
     undo: Option<Vec<Undo>>,
 }
 
-impl<D> LedgerStore<D> {
+impl<D: Disk> fmt::Debug for LedgerStore<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerStore").field("counters", &self.counters()).finish_non_exhaustive()
+    }
+}
+
+impl LedgerStore<NoDisk> {
+    /// An empty store that keeps everything in memory.
+    pub fn in_memory(book: [u8; 16], options: Options) -> Self {
+        let mut store = Self::new(NoDisk, book, options);
+        store.in_memory = true;
+        store
+    }
+}
+
+impl<D: Disk> LedgerStore<D> {
     /// An empty store of a book. What is sealed goes to `disk`.
+    ///
+    /// # Panics
+    /// If the options ask for segments of more than 8 million rows.
     pub fn new(disk: D, book: [u8; 16], options: Options) -> Self {
         let keys = Keys::new(book);
-        let rows_max = options.segment_rows as usize + 2 * BATCH_MAX;
+        let rows_max = rows_max(&options);
+        assert!(rows_max <= ROWS_MAX as usize, "a segment has at most {ROWS_MAX} rows");
         let mut directory = Directory::new(2 * rows_max);
         directory.open_segment(0);
         Self {
             disk,
+            book,
             options,
+            in_memory: false,
             keys,
             accounts: Accounts::default(),
             account_indexes: RefCell::default(),
             pending: Pending::default(),
             directory,
-            closed: Vec::new(),
+            sealed: Vec::new(),
+            closed: VecDeque::new(),
             open: Open::new(keys, 0, rows_max),
+            spare: Vec::new(),
+            cache: Arc::new(Mutex::new(Cache::new(options.cache_bits))),
             segment_weight: 0,
             expiries_before_entry: 0,
             last_transfer_timestamp: 0,
@@ -75,18 +120,12 @@ impl<D> LedgerStore<D> {
         }
     }
 
-    /// A store that starts from these accounts, balances, flags and reserved bits as given: for tests, simulation and
-    /// migration. Their order is that of their timestamps, however they are passed.
+    /// Starts from these accounts, balances, flags and reserved bits as given: for tests, simulation and migration.
+    /// Their order is that of their timestamps, however they are passed. The store must be empty.
     ///
     /// # Errors
     /// [`InvalidAccount`] names the first row that cannot be one.
-    pub fn with_accounts(
-        disk: D,
-        book: [u8; 16],
-        options: Options,
-        accounts: &[Account],
-    ) -> Result<Self, InvalidAccount> {
-        let mut store = Self::new(disk, book, options);
+    pub fn with_accounts(mut self, accounts: &[Account]) -> Result<Self, InvalidAccount> {
         let mut ids = BTreeSet::new();
         let mut by_time = BTreeMap::new();
         for (row, account) in accounts.iter().enumerate() {
@@ -102,36 +141,64 @@ impl<D> LedgerStore<D> {
             }
         }
         for account in by_time.into_values() {
-            store.opening.insert(index32(store.accounts.len()), *account);
-            store.accounts.push(&store.keys, account);
+            self.opening.insert(index32(self.accounts.len()), *account);
+            self.accounts.push(&self.keys, account);
         }
-        Ok(store)
+        Ok(self)
     }
 
     /// Ends an entry of the journal whose rows have been applied: keeps what its results cannot be told from, and
-    /// closes the segment if it is full. Every entry must be closed, in order, those of other kinds without results.
-    pub fn close_entry(&mut self, entry: &Entry, results: &[EventResult]) {
+    /// closes the segment if it is full. Every entry is ended, in order, those of other kinds without results.
+    ///
+    /// Returns the segment to seal if this one was closed, unless the store is all in memory. Run the job on another
+    /// thread and give what it returns to [`Self::sealed`].
+    ///
+    /// # Panics
+    /// If the entry does not follow the one before.
+    pub fn close_entry(&mut self, entry: &Entry, results: &[EventResult]) -> Option<SealJob> {
         let rows = &mut self.open.rows;
         rows.push_entry(entry.number, entry.operation, entry.timestamp, results);
         let expiries = rows.expiries.len() - self.expiries_before_entry;
         self.expiries_before_entry = rows.expiries.len();
         self.segment_weight += (results.len() + expiries) as u64;
-        if self.segment_weight >= u64::from(self.options.segment_rows)
-            || rows.entries.len() >= self.options.segment_entries as usize
-        {
-            self.close_segment();
+        let full = self.segment_weight >= u64::from(self.options.segment_rows)
+            || rows.entries.len() >= self.options.segment_entries as usize;
+        if full { self.close_segment() } else { None }
+    }
+
+    fn close_segment(&mut self) -> Option<SealJob> {
+        let number = self.open.rows.number + 1;
+        self.transfers_before_segment += u64::from(View::rows(&self.open));
+        let next = match self.spare.pop() {
+            Some(spare) => spare.renumbered(number),
+            None => Open::new(self.keys, number, rows_max(&self.options)),
+        };
+        self.directory.open_segment(number);
+        let closed = core::mem::replace(&mut self.open, next).close();
+        let rows = Arc::clone(&closed.rows);
+        self.closed.push_back(closed);
+        self.segment_weight = 0;
+        self.expiries_before_entry = 0;
+        let job = SealJob { book: self.book, keys: self.keys, rows, cache: Arc::clone(&self.cache) };
+        (!self.in_memory).then_some(job)
+    }
+
+    /// A closed segment has been sealed; from now on it is read from its file. Segments come in order.
+    ///
+    /// # Panics
+    /// If it is not the oldest closed one.
+    pub fn sealed(&mut self, segment: SealedSegment<D>) {
+        assert_eq!(segment.number() as usize, self.sealed.len(), "segments are sealed in order");
+        let closed = self.closed.pop_front().expect("a sealed segment was closed");
+        self.sealed.push(segment);
+        if let Some(open) = closed.recycle() {
+            self.spare.push(open);
         }
     }
 
-    fn close_segment(&mut self) {
-        let number = self.open.rows.number + 1;
-        self.transfers_before_segment += u64::from(View::rows(&self.open));
-        let rows_max = self.options.segment_rows as usize + 2 * BATCH_MAX;
-        let next = Open::new(self.keys, number, rows_max);
-        self.directory.open_segment(number);
-        self.closed.push(core::mem::replace(&mut self.open, next).close());
-        self.segment_weight = 0;
-        self.expiries_before_entry = 0;
+    /// Whether so many closed segments wait to be sealed that no more entries should be applied for now.
+    pub fn seal_backlog(&self) -> bool {
+        !self.in_memory && self.closed.len() >= CLOSED_MAX
     }
 
     /// The results of an entry, byte for byte as they were; `None` if there is no such entry.
@@ -149,6 +216,11 @@ impl<D> LedgerStore<D> {
         })
     }
 
+    /// The disk where sealed segments lie.
+    pub fn disk(&self) -> &D {
+        &self.disk
+    }
+
     /// How much there is.
     pub fn counters(&self) -> Counters {
         Counters {
@@ -161,7 +233,11 @@ impl<D> LedgerStore<D> {
 
     /// A segment, to read.
     pub(super) fn segment(&self, number: u32) -> &dyn View {
-        self.closed.get(number as usize).map_or(&self.open as &dyn View, |closed| closed as &dyn View)
+        let number = number as usize;
+        if let Some(sealed) = self.sealed.get(number) {
+            return sealed;
+        }
+        self.closed.get(number - self.sealed.len()).map_or(&self.open as &dyn View, |closed| closed as &dyn View)
     }
 
     /// All segments, to read.
@@ -319,10 +395,7 @@ impl<D> LedgerStore<D> {
     }
 }
 
-/// A transfer with one of these flags resolves the one that it names.
-const RESOLVES: u16 = transfer_flags::POST_PENDING_TRANSFER | transfer_flags::VOID_PENDING_TRANSFER;
-
-impl<D> Store for LedgerStore<D> {
+impl<D: Disk> Store for LedgerStore<D> {
     type Handle = Slot;
 
     fn prepare_accounts(&mut self, rows: &[Account]) {

@@ -1,0 +1,224 @@
+//! Sealing: a closed segment becomes an immutable, indexed file. Runs beside the work, on another thread.
+
+use std::sync::{Arc, Mutex};
+
+use qenex_kernel::row::Transfer;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use super::super::field::{Field, ROW_BITS, entry};
+use super::super::hash::{Keys, prefix};
+use super::super::num::index32;
+use super::super::segment::{Halves, Rows, Sides, TransferLine};
+use super::super::sort::sort_by_high_bits;
+use super::cache::Cache;
+use super::format::{FENCE, FOLDER, Kind, TIME_FENCE, file_name};
+use super::reader::{SealedSegment, SegmentError};
+use super::writer::Writer;
+use super::{PLACE_SIDE, RESOLVES};
+use crate::disk::{Caching, Disk, DiskFile, Result};
+
+/// A closed segment to be sealed. Can be run again if the disk refused, for example because it was full.
+#[derive(Clone, Debug)]
+pub struct SealJob {
+    pub(crate) book: [u8; 16],
+    pub(crate) keys: Keys,
+    pub(crate) rows: Arc<Rows>,
+    pub(crate) cache: Arc<Mutex<Cache>>,
+}
+
+/// A key that so many rows have that a bit a row is less than eight bytes for each of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub(crate) struct DenseKey {
+    pub(crate) key: u64,
+    /// How many rows.
+    pub(crate) count: u64,
+}
+
+/// Words of a map of `rows` bits: whole units of alignment.
+pub(crate) fn bitmap_words(rows: usize) -> usize {
+    rows.div_ceil(1_024) * 16
+}
+
+impl SealJob {
+    /// Number of the segment.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.rows.number
+    }
+
+    /// Sorts, hashes, writes and syncs the file, and opens it.
+    ///
+    /// # Errors
+    /// The disk's; the half-written file is of no harm and is overwritten by the next try.
+    pub fn run<D: Disk>(&self, disk: &D) -> core::result::Result<SealedSegment<D>, SegmentError> {
+        let number = self.rows.number;
+        disk.create_folder(FOLDER)?;
+        let temporary = format!("{FOLDER}/{number:012}.tmp");
+        match disk.remove(&temporary) {
+            Err(error) if !error.is_missing() => return Err(error.into()),
+            _ => {}
+        }
+        let file = disk.create(&temporary, Caching::Direct)?;
+        let sha256 = self.write(&file)?;
+        file.sync()?;
+        drop(file);
+        disk.rename(&temporary, &file_name(number))?;
+        disk.sync_folder(FOLDER)?;
+        SealedSegment::open(disk, self.book, number, Some(sha256), Arc::clone(&self.cache))
+    }
+
+    fn write<F: DiskFile>(&self, file: &F) -> Result<[u8; 32]> {
+        let rows = &*self.rows;
+        let mut writer = Writer::new(file, self.book, rows.number)?;
+        self.write_tables(&mut writer)?;
+        let count = rows.transfers.len();
+        let mut scratch = Vec::new();
+        let mut indexes = Indexes::collect(&self.keys, rows);
+        for (kind, entries) in &mut indexes.unique {
+            sort_by_high_bits(entries, &mut scratch, ROW_BITS);
+            write_entries(&mut writer, *kind, entries)?;
+            *entries = Vec::new();
+        }
+        for (kind, entries) in &mut indexes.grouped {
+            sort_by_high_bits(entries, &mut scratch, ROW_BITS);
+            let of = if *kind == Kind::EXPIRY_ACCOUNTS { rows.expiries.len() } else { count };
+            write_grouped(&mut writer, *kind, entries, of)?;
+            *entries = Vec::new();
+        }
+        let footer = writer.footer();
+        footer.rows = index32(count);
+        footer.expiries = index32(rows.expiries.len());
+        footer.first_entry = if rows.entries.len() == 0 { 0 } else { rows.entries.at(0).number };
+        footer.entries = rows.entries.len() as u64;
+        footer.last_timestamp = rows.transfers.last().map_or(0, |line| line.0.timestamp);
+        footer.last_expiry_timestamp = rows.expiries.last().map_or(0, |expiry| expiry.timestamp);
+        writer.finish()
+    }
+
+    fn write_tables<F: DiskFile>(&self, writer: &mut Writer<'_, F>) -> Result<()> {
+        let rows = &*self.rows;
+        writer.section(Kind::ENTRIES, rows.entries.slices())?;
+        writer.section(Kind::EXCEPTIONS, rows.exceptions.slices())?;
+        writer.section(Kind::BURNED, rows.burned.slices())?;
+        writer.section(Kind::TRANSFERS, rows.transfers.slices())?;
+        writer.section(Kind::SIDES, rows.sides.slices())?;
+        let split = |odd: usize| move |halves: &Halves| -> [u64; 4] { core::array::from_fn(|i| halves.0[2 * i + odd]) };
+        writer.mapped_section(Kind::POSTED, rows.low.slices(), split(1))?;
+        let any_held = rows.low.iter().any(|halves| split(0)(halves) != [0; 4]);
+        if any_held {
+            writer.mapped_section(Kind::HELD, rows.low.slices(), split(0))?;
+        }
+        let high = || (0..rows.transfers.len()).map(|row| rows.halves_after(row).1);
+        if rows.high.any && high().any(|halves| halves != Halves::default()) {
+            let high: Vec<Halves> = high().collect();
+            writer.section(Kind::HIGH, [&high[..]])?;
+        }
+        writer.section(Kind::EXPIRIES, rows.expiries.slices())?;
+        let both = rows.expiry_low.iter().zip(rows.expiry_high.iter()).map(|(&low, &high)| [low, high]);
+        writer.section(Kind::EXPIRY_BALANCES, [&both.collect::<Vec<_>>()[..]])?;
+        let times: Vec<u64> = rows.transfers.iter().step_by(TIME_FENCE).map(|line| line.0.timestamp).collect();
+        writer.section(Kind::TIMES, [&times[..]])
+    }
+}
+
+/// Entries of all indexes, unsorted.
+struct Indexes {
+    /// Keys that few rows share.
+    unique: [(Kind, Vec<u64>); 3],
+    /// Keys that many rows may share.
+    grouped: Vec<(Kind, Vec<u64>)>,
+}
+
+impl Indexes {
+    /// One pass over the rows, which are larger than the caches.
+    fn collect(keys: &Keys, rows: &Rows) -> Self {
+        let count = rows.transfers.len();
+        let mut ids = Vec::with_capacity(count + rows.burned.len());
+        let mut resolutions = Vec::new();
+        let mut hashes = Vec::with_capacity(count);
+        const GROUPED: [Field; 7] = [
+            Field::DebitAccount,
+            Field::CreditAccount,
+            Field::UserData128,
+            Field::UserData64,
+            Field::UserData32,
+            Field::Ledger,
+            Field::Code,
+        ];
+        let mut grouped = GROUPED.map(|_| Vec::new());
+        let lines = rows.transfers.iter().zip(rows.sides.iter());
+        for (row, (TransferLine(transfer), sides)) in (0u32..).zip(lines) {
+            ids.push(entry(prefix(keys.id(transfer.id)), row));
+            if transfer.flags & RESOLVES != 0 {
+                resolutions.push(entry(prefix(keys.resolution(transfer.pending_id)), row));
+            }
+            let add = |into: &mut Vec<u64>, field: Field| push(into, keys, field, row, transfer, *sides);
+            add(&mut hashes, Field::Hash);
+            for (field, into) in GROUPED.iter().zip(&mut grouped) {
+                add(into, *field);
+            }
+        }
+        for (index, burned) in (0u32..).zip(rows.burned.iter()) {
+            ids.push(entry(prefix(keys.id(burned.id)), index | PLACE_SIDE));
+        }
+        let mut expiries = Vec::new();
+        for (index, expiry) in (0u32..).zip(rows.expiries.iter()) {
+            resolutions.push(entry(prefix(keys.resolution(expiry.pending_id)), index | PLACE_SIDE));
+            expiries.push(entry(u64::from(expiry.sides.debit_slot()), index));
+            expiries.push(entry(u64::from(expiry.sides.credit_slot()), index));
+        }
+        let fields = GROUPED.iter().zip(grouped).map(|(&field, entries)| (Kind::of_field(field), entries));
+        Self {
+            unique: [(Kind::IDS, ids), (Kind::RESOLUTIONS, resolutions), (Kind::of_field(Field::Hash), hashes)],
+            grouped: fields.chain([(Kind::EXPIRY_ACCOUNTS, expiries)]).collect(),
+        }
+    }
+}
+
+#[inline]
+fn push(into: &mut Vec<u64>, keys: &Keys, field: Field, row: u32, transfer: &Transfer, sides: Sides) {
+    if let Some(key) = field.key_of_transfer(keys, transfer, sides) {
+        into.push(entry(key, row));
+    }
+}
+
+/// Writes sorted entries and their fences.
+fn write_entries<F: DiskFile>(writer: &mut Writer<'_, F>, kind: Kind, entries: &[u64]) -> Result<()> {
+    writer.section(kind, [entries])?;
+    let fences: Vec<u64> = entries.iter().step_by(FENCE).copied().collect();
+    writer.section(kind.fences(), [&fences[..]])
+}
+
+/// Writes sorted entries, those of keys that many of the `count` rows have as maps of bits.
+fn write_grouped<F: DiskFile>(
+    writer: &mut Writer<'_, F>,
+    kind: Kind,
+    entries: &mut Vec<u64>,
+    count: usize,
+) -> Result<()> {
+    let (mut dense, mut bitmaps) = (Vec::new(), Vec::new());
+    let (mut kept, mut begin) = (0, 0);
+    while begin < entries.len() {
+        let key = entries[begin] >> ROW_BITS;
+        let length = entries[begin..].iter().position(|e| e >> ROW_BITS != key).unwrap_or(entries.len() - begin);
+        let end = begin + length;
+        if length * 64 > count {
+            dense.push(DenseKey { key, count: length as u64 });
+            let first = bitmaps.len();
+            bitmaps.resize(first + bitmap_words(count), 0u64);
+            for &e in &entries[begin..end] {
+                let row = super::super::field::row_of(e);
+                bitmaps[first + row as usize / 64] |= 1 << (row % 64);
+            }
+        } else {
+            entries.copy_within(begin..end, kept);
+            kept += length;
+        }
+        begin = end;
+    }
+    entries.truncate(kept);
+    write_entries(writer, kind, entries)?;
+    writer.section(kind.dense_keys(), [&dense[..]])?;
+    writer.section(kind.bitmaps(), [&bitmaps[..]])
+}

@@ -1,0 +1,144 @@
+"""`qenex status`, `trial-balance`, `backup`, `clock confirm`: a running engine's book as a whole."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from qenex.assets import Assets
+from qenex.cli.chart import AccountCode
+from qenex.cli.engine_book import open_book
+from qenex.cli.output import Home, Json, Output, example, table
+from qenex.cli.reading import pages
+from qenex.cli.trial_balance import Line, differences, trial_balance
+from qenex.errors import CheckFailed, UnknownAsset
+from qenex.errors.engine import BY_NUMBER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
+_ASSETS: Final = Assets()
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command("status", epilog=example("qenex status --json"))(_status)
+    app.command("trial-balance", epilog=example("qenex trial-balance"))(_trial_balance)
+    app.command("backup", epilog=example("qenex backup /var/backups/bank-monday"))(_backup)
+    clock = typer.Typer(help="The engine's clock.", no_args_is_help=True)
+    app.add_typer(clock, name="clock")
+    clock.command("confirm", epilog=example("qenex clock confirm"))(_confirm)
+
+
+def balance_table(lines: Iterable[Line]) -> Table:
+    """A trial balance for people, amounts in major units."""
+    amounts = ("debits posted", "credits posted", "debits pending", "credits pending")
+    return table(
+        "Trial balance",
+        ("asset", "kind", "accounts", *amounts),
+        (
+            (
+                asset_code(line.ledger),
+                kind_name(line.code),
+                f"{line.accounts:,}",
+                *(
+                    amount_text(minor, line.ledger)
+                    for minor in (line.debits_posted, line.credits_posted, line.debits_pending, line.credits_pending)
+                ),
+            )
+            for line in lines
+        ),
+        right=("accounts", *amounts),
+    )
+
+
+def asset_code(ledger: int) -> str:
+    """The asset's code; the number itself where no asset has it."""
+    with suppress(UnknownAsset):
+        return _ASSETS.find(ledger).code
+    return str(ledger)
+
+
+def amount_text(minor: int, ledger: int) -> str:
+    """An amount in major units; in minor units, so named, where nothing is known of the asset."""
+    with suppress(UnknownAsset):
+        return _ASSETS.find(ledger).to_text(minor)
+    return f"{minor} minor"
+
+
+def kind_name(code: int) -> str:
+    """What kind of account a code stands for in our chart, else the number."""
+    with suppress(ValueError):
+        return f"{code} {AccountCode(code).name.lower()}"
+    return str(code)
+
+
+def _status(home: Home = None, *, as_json: Json = False) -> None:
+    """Show how the engine is: what it holds, how far it is on disk, whether it takes writes."""
+    with open_book(home) as book:
+        status = book.status()
+    writable = "yes" if status.is_writable else BY_NUMBER[status.writable].code
+    document = status._asdict() | {
+        "book": status.book_id,
+        "incarnation": status.incarnation.hex(),
+        "writable": writable,
+    }
+    rows = [(name.replace("_", " "), value) for name, value in document.items()]
+    Output(as_json=as_json).show(document, table("Engine", ("what", "value"), rows, right=("value",)))
+
+
+def _trial_balance(home: Home = None, *, as_json: Json = False) -> None:
+    """Add up all accounts. Debits and credits must be equal in every asset; exit code 1 if they are not."""
+    with open_book(home) as book:
+        lines = trial_balance(pages(book.query_accounts))
+    wrong = {ledger: sums for ledger, sums in differences(lines).items() if any(sums)}
+    Output(as_json=as_json).show(
+        {
+            "balanced": not wrong,
+            "lines": [
+                {
+                    key: str(value) if key.startswith(("debits", "credits")) else value
+                    for key, value in asdict(line).items()
+                }
+                for line in lines
+            ],
+        },
+        balance_table(lines),
+        "does not balance" if wrong else "balanced: debits less credits are zero in every asset",
+    )
+    if wrong:
+        named = "; ".join(
+            f"{asset_code(ledger)}: {posted} posted, {pending} pending" for ledger, (posted, pending) in wrong.items()
+        )
+        raise CheckFailed(f"debits less credits in minor units are not zero: {named}")
+
+
+def _backup(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that is not there yet, on the engine's machine.")
+    ],
+    home: Home = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Copy the book into a new folder while the engine works. `qenex restore` takes it from there."""
+    with open_book(home) as book:
+        path = book.backup(str(folder.expanduser().absolute()))
+    Output(as_json=as_json).show({"folder": path}, f"the book is backed up in {path}")
+
+
+def _confirm(home: Home = None, *, as_json: Json = False) -> None:
+    """Say that the engine's wall clock is right, so that writes go on after it has jumped by over an hour.
+
+    Look at it first: holds that expire by a wrong clock do not come back.
+    """
+    with open_book(home) as book:
+        book.confirm_clock()
+        status = book.status()
+    Output(as_json=as_json).show({"writable": status.is_writable}, "the clock is confirmed; writes go on")

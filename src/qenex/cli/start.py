@@ -1,0 +1,159 @@
+"""`qenex start`: the engine and the HTTP process, in the foreground, until Ctrl-C."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from qenex import bootstrap
+from qenex.cli import demo, demo_bank
+from qenex.cli.engine_book import open_book
+from qenex.cli.output import Home, Json, Output, example
+from qenex.cli.processes import Child, check_address, read_run_file
+from qenex.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+START_SECONDS: Final = 300.0
+"""How long a process may take until it answers: an engine may have a long journal to replay."""
+
+STOP_SECONDS: Final = 60.0
+"""How long a process may take to stop before it is killed."""
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_Port = Annotated[int | None, typer.Option(help="0 is any free one.", show_default="from the settings")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("start", epilog=example("qenex start --home ~/bank --http-port 8081"))(_start)
+
+
+def _start(
+    home: Home = None,
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="from the settings")] = None,
+    binary_port: _Port = None,
+    http_port: _Port = None,
+    metrics_port: _Port = None,
+    with_demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Create the demo bank in a new book.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Start QENEX and stay in the foreground until Ctrl-C. More settings: qenex.toml in the home."""
+    ports = {"binary_port": binary_port, "http_port": http_port, "metrics_port": metrics_port}
+    settings = bootstrap.initialise(Settings.load({"home": home, "host": host, **ports})).settings
+    for name in ports:
+        check_address(settings.host, getattr(settings, name), f"--{name.replace('_', '-')}")
+    with _signals() as (stop, changed):
+        _Instance(settings, stop, changed).run(Output(as_json=as_json), with_demo=with_demo)
+
+
+class _Instance:
+    """The processes of one home."""
+
+    def __init__(self, settings: Settings, stop: threading.Event, changed: threading.Event) -> None:
+        self._settings, self._stop, self._changed = settings, stop, changed
+        self._children: list[Child] = []
+
+    def run(self, output: Output, *, with_demo: bool) -> None:
+        """From start to stop.
+
+        Raises:
+            ProcessDied: a process ended by itself; the other has been stopped.
+            StartTimeout: a process never answered; all have been stopped.
+        """
+        try:
+            engine = self._serve("engine", "qenex.engine", self._settings.engine_file)
+            if engine is None:
+                return
+            if with_demo:
+                self._demo()
+            http = self._serve("http", "qenex.api", self._settings.http_file)
+            if http is None:
+                return
+            self._announce(output, engine | http)
+            while not self._stop.is_set():
+                self._changed.wait()
+                self._changed.clear()
+                for child in self._children:
+                    if not child.running:
+                        raise child.died()
+        finally:
+            self._stop_all()
+
+    def _serve(self, name: str, module: str, run_file: Path) -> dict[str, Any] | None:
+        """Starts a process and waits until it serves; what it has published, or None when asked to stop before."""
+        child = Child(name, [sys.executable, "-m", module, *self._settings.arguments()], self._changed)
+        self._children.append(child)
+        published: dict[str, Any] = {}
+
+        def serves() -> bool:
+            published.update(read_run_file(run_file, child.process.pid) or {})
+            return bool(published) and (name != "http" or _answers(published["http"]))
+
+        if child.wait_until(serves, seconds=START_SECONDS, stop=self._stop.is_set):
+            return published
+        return None
+
+    def _demo(self) -> None:
+        with open_book(str(self._settings.home)) as book:
+            if not book.status().accounts:
+                demo.create(book)
+
+    def _announce(self, output: Output, served: dict[str, Any]) -> None:
+        http = f"http://{served['http']}"
+        metrics = f"http://{served['metrics']}/metrics"
+        debtor, creditor = demo_bank.example_addresses()
+        output.show(
+            {
+                "ready": {"binary": served["binary"], "http": http, "docs": f"{http}/docs", "metrics": metrics},
+                "home": str(self._settings.home),
+                "addresses": [debtor, creditor],
+            },
+            f"QENEX ready: binary {served['binary']}, HTTP {http}, docs {http}/docs, metrics {metrics}",
+            f"Two accounts of the demo bank: {debtor} {creditor}",
+            f"Try, with QENEX_HOME={self._settings.home}:\n\n{demo.snippet()}\n",
+            "Ctrl-C stops it.",
+        )
+        sys.stdout.flush()
+
+    def _stop_all(self) -> None:
+        """The HTTP process first, so that what it has accepted can still be answered by the engine."""
+        for child in reversed(self._children):
+            child.stop(patience=lambda seconds: seconds < STOP_SECONDS)
+
+
+def _answers(address: str) -> bool:
+    """Whether the HTTP process reports that all is well, the way to the engine included."""
+    try:
+        with urllib.request.urlopen(f"http://{address}/health", timeout=5) as reply:  # http, ours
+            return bool(reply.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def _signals() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Events: asked to stop; something to look at."""
+    stop, changed = threading.Event(), threading.Event()
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        changed.set()
+
+    before = {number: signal.signal(number, handle) for number in _SIGNALS}
+    try:
+        yield stop, changed
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
