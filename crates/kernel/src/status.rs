@@ -1,6 +1,6 @@
 //! Result codes. The numbers are those of TigerBeetle's public clients (0.17), ours start at 1000.
 //!
-//! The order of the variants is the order of precedence, the numbers are not: see `docs` of each enum.
+//! The order of the variants is the order of precedence; that of the numbers is not (`spec/kernel.md` sections 4 to 6).
 
 macro_rules! statuses {
     ($(#[$doc:meta])* $name:ident { $($variant:ident = $number:literal, $text:literal;)* }) => {
