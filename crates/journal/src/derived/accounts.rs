@@ -1,5 +1,8 @@
 //! All accounts, in the order of their creation, which is the order of their timestamps.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use qenex_kernel::row::{Account, AccountTerms};
 
 use super::chunks::Chunks;
@@ -27,6 +30,22 @@ pub(crate) struct Accounts {
     by_id: IdTable,
     /// Terms by slot, in blocks made when the first account of the block gets terms; zeros are none.
     terms: Vec<Option<Vec<AccountTerms>>>,
+    /// A checkpoint under way.
+    snapshot: Option<Snapshot>,
+}
+
+/// Accounts in a page: what is copied at once.
+const PAGE: usize = 64;
+
+/// The accounts as they were when a checkpoint began.
+#[derive(Debug)]
+struct Snapshot {
+    /// How many there were.
+    length: usize,
+    /// The next page to hand out.
+    next_page: usize,
+    /// Pages after it that have changed since, as they were.
+    changed: BTreeMap<usize, Vec<Account>>,
 }
 
 impl Accounts {
@@ -64,9 +83,48 @@ impl Accounts {
     /// Replaces the four balances and the flags, all that ever changes, and returns the row before.
     #[inline]
     pub(crate) fn update(&mut self, slot: Slot, row: &Account) -> &Account {
+        if self.snapshot.is_some() {
+            self.keep_page(slot);
+        }
         let line = self.rows.at_mut(slot as usize);
         line.0 = *row;
         &line.0
+    }
+
+    /// From here on the accounts as they are now can be had with [`Self::snapshot_step`].
+    pub(crate) fn begin_snapshot(&mut self) {
+        assert!(self.snapshot.is_none(), "one checkpoint at a time");
+        self.snapshot = Some(Snapshot { length: self.rows.len(), next_page: 0, changed: BTreeMap::new() });
+    }
+
+    /// The next accounts of the snapshot, at most `max_pages` pages; `None` when there are no more, which ends it.
+    pub(crate) fn snapshot_step(&mut self, max_pages: usize) -> Option<Vec<Account>> {
+        let snapshot = self.snapshot.as_mut()?;
+        let pages = snapshot.length.div_ceil(PAGE);
+        let mut rows = Vec::new();
+        for page in snapshot.next_page..pages.min(snapshot.next_page + max_pages) {
+            match snapshot.changed.remove(&page) {
+                Some(changed) => rows.extend(changed),
+                None => rows.extend(page_rows(page, snapshot.length).map(|slot| self.rows.at(slot).0)),
+            }
+            snapshot.next_page = page + 1;
+        }
+        if rows.is_empty() && snapshot.next_page == pages {
+            self.snapshot = None;
+            return None;
+        }
+        Some(rows)
+    }
+
+    /// Copies the page of an account that is about to change, unless the snapshot has it or does not want it.
+    fn keep_page(&mut self, slot: Slot) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        let page = slot as usize / PAGE;
+        if page < snapshot.next_page || slot as usize >= snapshot.length || snapshot.changed.contains_key(&page) {
+            return;
+        }
+        let rows = page_rows(page, snapshot.length).map(|slot| self.rows.at(slot).0).collect();
+        snapshot.changed.insert(page, rows);
     }
 
     /// Adds an account whose id is not there.
@@ -102,7 +160,6 @@ impl Accounts {
     }
 
     /// The accounts in order of creation.
-    #[allow(dead_code)] // the checkpoint's, which comes next
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Account> {
         self.rows.iter().map(|line| &line.0)
     }
@@ -132,10 +189,14 @@ impl Accounts {
     }
 
     /// All terms, in order of slot.
-    #[allow(dead_code)] // the checkpoint's, which comes next
     pub(crate) fn all_terms(&self) -> impl Iterator<Item = &AccountTerms> {
         self.terms.iter().flatten().flatten().filter(|terms| terms.account_id != 0)
     }
+}
+
+/// The slots of a page of a snapshot.
+fn page_rows(page: usize, length: usize) -> Range<usize> {
+    page * PAGE..length.min((page + 1) * PAGE)
 }
 
 #[cfg(test)]

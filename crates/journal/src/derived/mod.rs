@@ -22,6 +22,7 @@ mod runs;
 mod scope;
 mod sealed;
 mod segment;
+mod snapshot;
 mod sort;
 mod store;
 mod view;

@@ -103,7 +103,6 @@ impl Pending {
     }
 
     /// All, in no order.
-    #[allow(dead_code)] // the checkpoint's, which comes next
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Open> {
         self.entries.iter().filter(|open| open.transfer.id != 0)
     }

@@ -35,7 +35,7 @@ const AHEAD: usize = 16;
 const CLOSED_MAX: usize = 2;
 
 /// Rows that the entry that fills a segment may bring it to, and what the same batch may add.
-fn rows_max(options: &Options) -> usize {
+pub(super) fn rows_max(options: &Options) -> usize {
     options.segment_rows as usize + 2 * BATCH_MAX
 }
 
@@ -47,7 +47,7 @@ pub struct LedgerStore<D: Disk> {
     /// Closed segments stay in memory.
     in_memory: bool,
     pub(super) keys: Keys,
-    pub(super) accounts: Accounts,
+    pub(crate) accounts: Accounts,
     pub(super) account_indexes: RefCell<AccountIndexes>,
     pub(super) pending: Pending,
     pub(super) directory: Directory,
@@ -58,12 +58,12 @@ pub struct LedgerStore<D: Disk> {
     pub(super) open: Open,
     /// Memory of sealed segments, for the next ones.
     spare: Vec<Open>,
-    pub(super) cache: Arc<Mutex<Cache>>,
+    pub(crate) cache: Arc<Mutex<Cache>>,
     /// Weight of the open segment's entries so far: their rows and the expiries.
     segment_weight: u64,
     expiries_before_entry: usize,
-    last_transfer_timestamp: u64,
-    transfers_before_segment: u64,
+    pub(super) last_transfer_timestamp: u64,
+    pub(super) transfers_before_segment: u64,
     /// Accounts that the store started from: their balances before the first event.
     pub(super) opening: BTreeMap<Slot, Account>,
     /// The changes to take back, while a scope is open.

@@ -122,6 +122,17 @@ impl Generator {
         }
     }
 
+    /// Requests that open accounts whose ids no other request uses.
+    pub fn many_accounts(&mut self, count: u128) -> Vec<Request> {
+        let row = |i: u128| Account { id: (1 << 100) + i, ledger: 1, code: 1, ..Account::ZERO };
+        let rows: Vec<Account> = (0..count).map(row).collect();
+        let request = |rows: &[Account]| {
+            self.time += rows.len() as u64;
+            Request::Accounts(self.time, rows.to_vec())
+        };
+        rows.chunks(50).map(request).collect()
+    }
+
     fn account_id(&mut self) -> u128 {
         // The same low half under several high halves.
         let id = self.random.below(ACCOUNTS);

@@ -10,6 +10,7 @@ mod writer;
 use qenex_kernel::row::transfer_flags;
 
 pub(crate) use cache::Cache;
+pub(crate) use format::Kind;
 pub use reader::{SealedSegment, SegmentError};
 pub use seal::SealJob;
 

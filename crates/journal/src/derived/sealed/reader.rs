@@ -261,6 +261,11 @@ impl<D: Disk> SealedSegment<D> {
         Ok(rows)
     }
 
+    /// All entries of an index, in order.
+    pub(crate) fn all_entries(&self, kind: Kind) -> Result<Vec<u64>, SegmentError> {
+        self.read_section(self.index(kind).entries)
+    }
+
     /// An index.
     pub(super) fn index(&self, kind: Kind) -> &Index {
         &self.indexes[usize::from(kind.0 - 16)].1
