@@ -7,7 +7,7 @@ ledger itself says which payments it has.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ import polars as pl
 from qenex.cli import dataset
 from qenex.cli.reading import Book, pages
 from qenex.cli.trial_balance import Line, differences, trial_balance
-from qenex.kernel import BATCH_MAX, TRANSFER, CreateAccountStatus, CreateTransferStatus
+from qenex.kernel import TRANSFER, CreateAccountStatus, CreateTransferStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     Rows = NDArray[np.void]
     Progress = Callable[[int], None]
-
-BATCHES_A_CALL: Final = 8
-"""Full requests handed to the client at a time, for it to send without waiting for each answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,21 +72,20 @@ def post(book: Book, data: dataset.Dataset, *, progress: Progress) -> Report:
     Args:
         book: the ledger.
         data: accounts and transfers.
-        progress: called with how many more payments are known to be in the ledger.
+        progress: called with how many payments have been found in the ledger or answered by it so far.
 
     Raises:
         QenexError: the ledger could not be reached, or refused whole requests. Running it again resumes.
     """
     refusals: dict[str, int] = {}
-    for rows in _cut(data.accounts, BATCH_MAX):
-        _count(refusals, book.create_accounts(rows)["status"], CreateAccountStatus)
-    before = _recorded(book, data.identity, after=0, progress=progress)
+    _count(refusals, book.create_accounts(data.accounts)["status"], CreateAccountStatus)
+    before = _recorded(book, data.identity, progress=progress)
     missing = data.transfers[~np.isin(data.transfers["id"]["lo"], before["id"]["lo"])]
-    for rows in _cut(missing, BATCH_MAX * BATCHES_A_CALL):
-        _count(refusals, book.create_transfers(rows)["status"], CreateTransferStatus)
-        progress(len(rows))
+    if len(missing):
+        answered = book.create_transfers(missing, progress=lambda so_far: progress(len(before) + so_far))
+        _count(refusals, answered["status"], CreateTransferStatus)
     last = int(before["timestamp"].max(initial=0))
-    new = _recorded(book, data.identity, after=last, progress=lambda _: None)
+    new = _recorded(book, data.identity, after=last)
     recorded = np.concatenate([before, new])
     ledger = int(data.accounts["ledger"][0])
     return Report(
@@ -103,17 +99,15 @@ def post(book: Book, data: dataset.Dataset, *, progress: Progress) -> Report:
     )
 
 
-def _recorded(book: Book, identity: int, *, after: int, progress: Progress) -> Rows:
+def _recorded(book: Book, identity: int, *, after: int = 0, progress: Progress | None = None) -> Rows:
     """All transfers of the dataset that the ledger has recorded after a time, in order of time."""
-    found = []
+    found, count = [np.zeros(0, dtype=TRANSFER)], 0
     for rows in pages(book.query_transfers, after=after, user_data_128=identity):
         found.append(rows)
-        progress(len(rows))
-    return np.concatenate(found) if found else np.zeros(0, dtype=TRANSFER)
-
-
-def _cut(rows: Rows, size: int) -> list[Rows]:
-    return [rows[at : at + size] for at in range(0, len(rows), size)]
+        count += len(rows)
+        if progress is not None:
+            progress(count)
+    return np.concatenate(found)
 
 
 def _count(

@@ -22,8 +22,8 @@ class Book(Protocol):
     def create_accounts(self, rows: Rows) -> Rows:
         """`ACCOUNT` rows in, `EVENT_RESULT` rows out, one each."""
 
-    def create_transfers(self, rows: Rows) -> Rows:
-        """`TRANSFER` rows in, `EVENT_RESULT` rows out, one each."""
+    def create_transfers(self, rows: Rows, *, progress: Callable[[int], None] | None = None) -> Rows:
+        """`TRANSFER` rows in, `EVENT_RESULT` rows out, one each; `progress` gets the number answered so far."""
 
     def query_accounts(self, filters: Rows) -> Rows:
         """One `QUERY_FILTER` in, `ACCOUNT` rows out."""

@@ -50,7 +50,7 @@ def _replay(
     data = dataset.read(files, found.number)
     with open_book(home) as book, _progress(out) as bar:
         task = bar.add_task("Payments", total=len(data.transfers))
-        report = post(book, data, progress=lambda more: bar.advance(task, more))
+        report = post(book, data, progress=lambda so_far: bar.update(task, completed=so_far))
     complaints = report.complaints
     out.show(_document(report), *_text(report, found.number))
     if complaints:

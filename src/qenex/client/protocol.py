@@ -86,6 +86,7 @@ class Operation(IntEnum):
     GET_STATUS = 1030
     GET_METRICS = 1031
     BACKUP = 1032
+    CONFIRM_CLOCK = 1033
 
 
 _ROWS: Final[dict[Operation, tuple[np.dtype[np.void], np.dtype[np.void]]]] = {

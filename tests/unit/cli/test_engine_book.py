@@ -5,10 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from qenex import QenexClient
 from qenex.cli.engine_book import EngineBook
 from qenex.errors import EngineUnreachable
 from qenex.kernel import BATCH_MAX, TRANSFER, CreateTransferStatus
 from tests.unit.client.peer import REFUSED_CODE, Peer
+
+
+def connect(peer: Peer) -> EngineBook:
+    host, port = peer.address
+    return EngineBook(QenexClient(f"{host}:{port}", credential="qnx_owner_test"))
 
 
 def test_many_rows_are_cut_into_requests_and_answered_in_order() -> None:
@@ -16,7 +22,7 @@ def test_many_rows_are_cut_into_requests_and_answered_in_order() -> None:
     rows["id"]["lo"] = np.arange(1, len(rows) + 1)
     rows["code"] = 1
     rows["code"][[3, BATCH_MAX + 7, 2 * BATCH_MAX + 1]] = REFUSED_CODE
-    with Peer() as peer, EngineBook(*peer.address, "qnx_owner_test") as book:
+    with Peer() as peer, connect(peer) as book:
         results = book.create_transfers(rows)
     assert len(results) == len(rows)
     refused = np.flatnonzero(results["status"] == CreateTransferStatus.EXCEEDS_CREDITS)
@@ -28,7 +34,7 @@ def test_rows_arrive_once_though_connections_are_lost() -> None:
     rows = np.zeros(BATCH_MAX + 1, dtype=TRANSFER)
     rows["id"]["lo"] = np.arange(1, len(rows) + 1)
     rows["code"] = 1
-    with Peer(["apply_and_drop"]) as peer, EngineBook(*peer.address, "qnx_owner_test") as book:
+    with Peer(["apply_and_drop"]) as peer, connect(peer) as book:
         results = book.create_transfers(rows)
         assert len(peer.applied) == len(rows)
     assert (results["status"] == CreateTransferStatus.CREATED).all()
@@ -36,4 +42,4 @@ def test_rows_arrive_once_though_connections_are_lost() -> None:
 
 def test_no_engine_is_said_at_once() -> None:
     with pytest.raises(EngineUnreachable, match=r"127\.0\.0\.1:1"):
-        EngineBook("127.0.0.1", 1, "qnx_owner_test")
+        QenexClient("127.0.0.1:1", credential="qnx_owner_test")

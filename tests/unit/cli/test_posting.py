@@ -54,8 +54,11 @@ class PlainBook:
     def create_accounts(self, rows: Rows) -> Rows:
         return self._write(rows, self._account)
 
-    def create_transfers(self, rows: Rows) -> Rows:
-        return self._write(rows, self._transfer)
+    def create_transfers(self, rows: Rows, *, progress: Callable[[int], None] | None = None) -> Rows:
+        results = self._write(rows, self._transfer)
+        if progress is not None:
+            progress(len(rows))
+        return results
 
     def _account(self, row: Rows) -> int:
         if to_int(row["id"][0]) in self.accounts:
@@ -105,7 +108,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dataset.Dataset:
 
 @pytest.fixture(autouse=True)
 def _small_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qenex.cli.posting.BATCH_MAX", BATCH_MAX)
     monkeypatch.setattr("qenex.cli.reading.BATCH_MAX", BATCH_MAX)
 
 
@@ -116,7 +118,7 @@ def book() -> PlainBook:
 
 def run(book: PlainBook, data: dataset.Dataset) -> tuple[Report, int]:
     steps: list[int] = []
-    return post(book, data, progress=steps.append), sum(steps)
+    return post(book, data, progress=steps.append), steps[-1]
 
 
 def test_all_payments_are_posted_and_agree_with_the_file(book: PlainBook, data: dataset.Dataset) -> None:
