@@ -40,8 +40,8 @@ def parse_account(text: str) -> int:
         return _parse_id(text)
     try:
         return to_account_id(text)
-    except ValueError as error:
-        raise InvalidAddress(text, f"{error}; or give the account's id in decimal digits") from error
+    except InvalidAddress as error:
+        raise InvalidAddress(text, f"{error.complaint}; or give the account's id in decimal digits") from error
 
 
 def parse_transfer(text: str) -> int | bytes:
