@@ -89,7 +89,7 @@ pub(super) fn recover<D: Disk>(disk: &D, floor: u64) -> Result<Recovered> {
 }
 
 /// After a clean shutdown nothing may be missing and nothing may follow.
-fn check_clean<D: Disk>(disk: &D, clean: &CleanMarker, last: &JournalFile, tip: &Tip) -> Result<()> {
+pub(super) fn check_clean<D: Disk>(disk: &D, clean: &CleanMarker, last: &JournalFile, tip: &Tip) -> Result<()> {
     marker::check(clean, &last.header, tip, &last.name)?;
     let file = disk.open(&last.name, Caching::Direct)?;
     if let Some(at) = files::last_nonzero(&file, tip.offset)? {
@@ -101,7 +101,13 @@ fn check_clean<D: Disk>(disk: &D, clean: &CleanMarker, last: &JournalFile, tip: 
 }
 
 /// What a crash tore: everything after the tip, if it is not all zeros and may be cut off.
-fn find_torn<D: Disk>(disk: &D, last: &JournalFile, tip: &Tip, step: &Step, floor: u64) -> Result<Option<Cut>> {
+pub(super) fn find_torn<D: Disk>(
+    disk: &D,
+    last: &JournalFile,
+    tip: &Tip,
+    step: &Step,
+    floor: u64,
+) -> Result<Option<Cut>> {
     let file = disk.open(&last.name, Caching::Direct)?;
     let Some(end) = files::last_nonzero(&file, tip.offset)? else { return Ok(None) };
     let why = match step {

@@ -1,8 +1,8 @@
 //! Walks a journal from its first byte to its last.
 
-use super::files;
+use super::files::{self, JournalFile};
 use super::reader::{GroupStream, Step, Tip};
-use super::{EntryKind, FileHeader, Group, JournalError, Result, marker};
+use super::{EntryKind, FileHeader, Group, JournalError, Result, marker, recovery};
 use crate::disk::{Caching, Disk, DiskFile};
 
 /// How far a walk is.
@@ -128,7 +128,7 @@ pub fn verify<D: Disk>(
     if let Some(spare) = &loaded.spare {
         files::check_spare(disk, spare)?;
     }
-    let ending = ending(disk, &step, &tip, &header, &stream.file().name)?;
+    let ending = ending(disk, &step, &tip, stream.file())?;
     Ok(VerifyReport { passed, tip, incarnations, header, ending })
 }
 
@@ -150,23 +150,13 @@ fn check_timestamps(group: &Group, mut before: u64, file: &str) -> Result<u64> {
     Ok(rows)
 }
 
-fn ending<D: Disk>(disk: &D, step: &Step, tip: &Tip, header: &FileHeader, name: &str) -> Result<Ending> {
-    let file = disk.open(name, Caching::Direct)?;
-    let rest = files::last_nonzero(&file, tip.offset)?;
+fn ending<D: Disk>(disk: &D, step: &Step, tip: &Tip, last: &JournalFile) -> Result<Ending> {
     if let Some(clean) = marker::read(disk)? {
-        marker::check(&clean, header, tip, name)?;
-        if let Some(at) = rest {
-            let what = format!(
-                "after a clean shutdown nothing follows the last group, and the block at byte {at} is not zero"
-            );
-            return Err(JournalError::damaged(name, tip.offset, what));
-        }
+        recovery::check_clean(disk, &clean, last, tip)?;
         return Ok(Ending::Clean);
     }
-    let why = match (rest, step) {
-        (None, _) => return Ok(Ending::Open),
-        (Some(_), Step::Torn(why)) => (*why).to_owned(),
-        (Some(_), _) => "its first block is missing".to_owned(),
-    };
-    Ok(Ending::Torn { file: name.to_owned(), offset: tip.offset, why })
+    Ok(match recovery::find_torn(disk, last, tip, step, 0)? {
+        None => Ending::Open,
+        Some(torn) => Ending::Torn { file: torn.file, offset: torn.offset, why: torn.why },
+    })
 }
