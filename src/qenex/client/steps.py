@@ -77,7 +77,7 @@ if TYPE_CHECKING:
 CODE_DEFAULT: Final = 1
 """Kind of a transfer or account that says nothing of its kind."""
 _STATUSES: Final = {int(status): status for status in CreateTransferStatus}
-_REWRITTEN: Final = (
+_REWRITTEN: Final = int(
     TransferFlags.POST_PENDING_TRANSFER
     | TransferFlags.VOID_PENDING_TRANSFER
     | TransferFlags.BALANCING_DEBIT
