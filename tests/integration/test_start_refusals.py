@@ -1,0 +1,57 @@
+"""`qenex start` as a real process: what stops it before it is ready, said with its own exit code."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from qenex.bootstrap import initialise
+from qenex.exits import ExitCode
+from tests.conftest import ROOT, START_SECONDS, process_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def start(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    free = ("--binary-port", "0", "--http-port", "0", "--metrics-port", "0")
+    return subprocess.run(
+        [sys.executable, "-m", "qenex.cli", "start", "--home", str(home), *free, *arguments],
+        cwd=ROOT,
+        env=process_environment(),
+        capture_output=True,
+        text=True,
+        timeout=START_SECONDS,
+        check=False,
+    )
+
+
+def test_a_port_in_use_is_named_with_its_flag_and_nothing_is_started(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = str(server.getsockname()[1])
+        done = start(tmp_path, "--http-port", port)
+    assert done.returncode == ExitCode.IN_USE
+    assert f"port {port} is in use" in done.stderr
+    assert "--http-port" in done.stderr
+    assert "QENEX ready" not in done.stdout
+    assert list((tmp_path / "books").iterdir()) == []
+
+
+def test_what_the_engine_says_of_a_home_that_it_cannot_use_is_passed_on(tmp_path: Path) -> None:
+    books = initialise(tmp_path).settings.books_folder
+    for name in ("0" * 32, "1" * 32):
+        (books / name).mkdir()
+    done = start(tmp_path)
+    assert done.returncode == ExitCode.USAGE
+    assert "the engine process has ended with code 2" in done.stderr
+    assert "an instance serves one book, here are 2" in done.stderr
+    assert "QENEX ready" not in done.stdout
+
+
+def test_a_credential_that_others_can_read_stops_the_start(tmp_path: Path) -> None:
+    initialise(tmp_path).settings.owner_token_file.chmod(0o644)
+    done = start(tmp_path)
+    assert done.returncode == ExitCode.UNAUTHORISED
+    assert "chmod 600" in done.stderr
