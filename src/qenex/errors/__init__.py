@@ -5,7 +5,10 @@ QenexError
 │   ├── InvalidAmount            AmountTooPrecise, AmountOutOfRange
 │   ├── InvalidAddress, InvalidId, UnknownAsset, InvalidAsset, InvalidRows, InvalidTimestamp, InvalidQuery, InvalidFile
 │   ├── IdempotencyConflict, InvalidSettings
-│   └── InvalidHome              CredentialMissing, CredentialExposed
+│   ├── InvalidHome              CredentialMissing, CredentialExposed
+│   ├── InvalidBody              InvalidField, MissingField, UnknownField
+│   │   └── InvalidJson              MalformedJson, DuplicateKey, NumberNotExact, InvalidUnicode, ...
+│   └── InvalidParameter         InvalidCursor, InvalidIdempotencyKey
 ├── Rejected                 the ledger refused one row, by the first rule that applied (spec/kernel.md)
 │   ├── InvalidRow               a field of the row cannot be so, whatever the ledger holds
 │   ├── ChainBroken              the row stands in a chain that failed as a whole
@@ -16,6 +19,8 @@ QenexError
 │   └── Overflows                a sum would leave its range
 ├── NotFound                 TransferNotFound
 ├── CommandError             CheckFailed, AddressInUse, AddressInvalid, ProcessDied, StartTimeout
+├── BatchRefused, HistoryNotKept, InternalError
+├── ExchangeError            an HTTP exchange went wrong: RouteNotFound, BodyTooLarge, ...
 └── EngineError              a whole request was refused, or nobody answered (spec/protocol.md section 5)
     ├── Busy, Forbidden, ...     one for each error of the protocol
     ├── ConnectionFailed         EngineUnreachable, ConnectionLost
@@ -27,5 +32,6 @@ from qenex.errors.base import BY_CODE as BY_CODE
 from qenex.errors.base import QenexError as QenexError
 from qenex.errors.commands import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.engine import *  # noqa: F403  # every class there is part of the tree
+from qenex.errors.http import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.inputs import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.rejected import *  # noqa: F403  # every class there is part of the tree

@@ -1,0 +1,131 @@
+"""HTTP/1.1 as uvicorn speaks it, with the limits that a hostile client meets before any route does.
+
+uvicorn by itself waits for ever for the rest of a head or a body, keeps a head of any size, and answers its own
+refusals in plain text. Here a request must arrive within `ARRIVAL_S`, an answer must be taken within `ANSWER_S`, a head
+has at most `HEAD_BYTES_MAX`, connections are counted, and every refusal is a problem document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from qenex.api import problems
+from qenex.errors import BodyTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
+
+if TYPE_CHECKING:
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from uvicorn.server import ServerState
+
+    from qenex.errors import QenexError
+
+HEAD_BYTES_MAX: Final = 32_768
+"""Address and headers of a request, about: a piece of the stream that begins in the head may end in the body."""
+ARRIVAL_S: Final = 10.0
+"""A request must have arrived completely in this time; so must the first one of a connection."""
+ANSWER_S: Final = 60.0
+"""An answer must be taken in this time, its making included."""
+SWEEP_S: Final = 1.0
+"""How often connections are looked at: what a limit is exceeded by at most."""
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    connections_max: int = 1_024
+    """Connections at a time; set once by the server."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  # uvicorn's, passed on
+        super().__init__(*arguments, **named)
+        self._arriving_since: float | None = None
+        self._answering_since: float | None = None
+        self._head_bytes = 0
+        self._in_head = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
+        """Counts the connection; one too many is told so."""
+        super().connection_made(transport)
+        self._arriving_since = self.loop.time()
+        if len(self.connections) > self.connections_max:
+            self.refuse(TooManyConnections())
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on, as long as the head is not too large."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES_MAX:
+                self.refuse(HeadersTooLarge())
+
+    def on_message_begin(self) -> None:
+        """A request begins to arrive."""
+        super().on_message_begin()
+        self._in_head, self._head_bytes = True, 0
+        self._arriving_since = self.loop.time()
+
+    def on_headers_complete(self) -> None:
+        """The head is there."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is there."""
+        self._arriving_since, self._answering_since = None, self.loop.time()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out of our hands."""
+        self._answering_since = None
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:  # uvicorn's text says less than ours
+        """Refuses what is not HTTP."""
+        self.refuse(MalformedRequest())
+
+    def refuse(self, error: QenexError) -> None:
+        """Answers with a problem, without any route, and ends the connection."""
+        if self.transport.is_closing():
+            return
+        cycle = self._current()
+        # Written while a complete request is being worked on, the refusal would be taken for its answer.
+        if not self._working() and (cycle is None or cycle.response_complete or not cycle.response_started):
+            status, headers, body = problems.encode(error)
+            headers = [*self.server_state.default_headers, *headers, (b"connection", b"close")]
+            lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
+            self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
+        if cycle is not None:
+            # Whoever still reads the request, or writes an answer, learns that there is nobody any more.
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()
+
+    def _working(self) -> bool:
+        """Whether a request that has arrived completely has no complete answer yet."""
+        cycle = self._current()
+        return cycle is not None and not cycle.response_complete and not cycle.more_body
+
+    def _current(self) -> RequestResponseCycle | None:
+        """The newest request; none before the first, whatever uvicorn's annotation says."""
+        return cast("RequestResponseCycle | None", self.cycle)
+
+    def sweep(self, now: float) -> None:
+        """Ends a connection whose client is too slow."""
+        if self._arriving_since is not None and not self._working() and now - self._arriving_since > ARRIVAL_S:
+            self.refuse(BodyTimeout())
+        elif self._answering_since is not None and now - self._answering_since > ANSWER_S:
+            self.transport.abort()
+
+
+async def sweep(state: ServerState) -> None:
+    """Looks at all connections, again and again."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(SWEEP_S)
+        now = loop.time()
+        for connection in list(state.connections):
+            if isinstance(connection, Protocol):
+                connection.sweep(now)

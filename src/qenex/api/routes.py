@@ -1,0 +1,392 @@
+"""Every route of the API, as FastAPI serves and documents it.
+
+Bodies are not FastAPI's to read: they go through the strict decoder (`exchange.py`, `fields.py`), and their models only
+describe them. The hot routes stand here too; the gateway answers them before FastAPI sees them.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+
+from qenex.api import accounts, fields, listings, models, times, transfers
+from qenex.api.fields import Wrong
+from qenex.api.listings import LIMIT_DEFAULT, LIMIT_MAX, Order, Page
+from qenex.api.problems import RETRY_AFTER_S
+from qenex.api.refusals import account_refusal
+from qenex.api.trial_balance import trial_balance
+from qenex.client.protocol import Operation
+from qenex.errors import (
+    AccountNotFound,
+    EngineError,
+    HistoryNotKept,
+    InvalidIdempotencyKey,
+    InvalidParameter,
+    TransferNotFound,
+)
+from qenex.kernel import AccountFilterFlags, AccountFlags, CreateAccountStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from qenex.api.exchange import Answer, Exchange
+    from qenex.api.ledger import Ledger
+    from qenex.api.transactions import Transactions
+    from qenex.assets import Assets
+
+PREFIX: Final = "/api/v1"
+
+_SIDES: Final = {
+    "both": int(AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS),
+    "debits": int(AccountFilterFlags.DEBITS),
+    "credits": int(AccountFilterFlags.CREDITS),
+}
+_BALANCE_TIMESTAMP_AT: Final = 64
+
+Reference = Annotated[str, Path(description="Address or id of the account", pattern=models.ACCOUNT_REFERENCE)]
+TransferReference = Annotated[str, Path(description="Hash or id of the transfer", max_length=66)]
+
+
+def _page(
+    limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows of a page")] = LIMIT_DEFAULT,
+    order: Annotated[Order, Query(description="What comes first")] = "newest",
+    cursor: Annotated[str | None, Query(max_length=100, description="`next` of the page before")] = None,
+    timestamp_min: Annotated[str | None, Query(max_length=40, description="Inclusive; RFC 3339 or nanoseconds")] = None,
+    timestamp_max: Annotated[str | None, Query(max_length=40, description="Inclusive; RFC 3339 or nanoseconds")] = None,
+) -> Page:
+    return listings.page(limit, order, cursor, timestamp_min, timestamp_max)
+
+
+def _filter(
+    code: Annotated[str | None, Query(description="Only this kind", max_length=5)] = None,
+    user_data_128: Annotated[str | None, Query(max_length=39)] = None,
+    user_data_64: Annotated[str | None, Query(max_length=20)] = None,
+    user_data_32: Annotated[str | None, Query(max_length=10)] = None,
+) -> dict[str, int]:
+    given = {
+        "code": (code, 16),
+        "user_data_128": (user_data_128, 128),
+        "user_data_64": (user_data_64, 64),
+        "user_data_32": (user_data_32, 32),
+    }
+    return {name: _number(name, text, bits) for name, (text, bits) in given.items() if text is not None}
+
+
+def _number(name: str, text: str, bits: int) -> int:
+    try:
+        return fields.integer(bits, least=1)(text)
+    except Wrong as wrong:
+        raise InvalidParameter(name, str(wrong)) from None
+
+
+def only_known_parameters(request: Request) -> None:
+    """Refuses parameters that the route does not have, and any that stand twice: both are mistakes, not wishes.
+
+    Raises:
+        InvalidParameter: naming it.
+    """
+    known = _parameters(request.scope["route"].dependant)
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            there_are = ", ".join(sorted(known)) or "none"
+            raise InvalidParameter(name[:100], f"there is no such parameter; there are {there_are}")
+        if name in seen:
+            raise InvalidParameter(name, "stands twice")
+        seen.add(name)
+
+
+def _parameters(dependant: Any) -> set[str]:  # noqa: ANN401  # FastAPI's own, not exported
+    names = {field.alias for field in dependant.query_params}
+    return names.union(*(_parameters(inner) for inner in dependant.dependencies))
+
+
+ListPage = Annotated[Page, Depends(_page)]
+Filter = Annotated[dict[str, int], Depends(_filter)]
+
+
+class Routes:
+    """The routes and what they need."""
+
+    def __init__(self, transactions: Transactions, ledger: Ledger, assets: Assets, context: bytes) -> None:
+        """Wires them.
+
+        Args:
+            transactions: the hot routes.
+            ledger: reads.
+            assets: what ledger numbers stand for.
+            context: what the journal keeps with every write of this process.
+        """
+        self._transactions, self._ledger, self._assets, self._context = transactions, ledger, assets, context
+
+    def router(self) -> APIRouter:
+        """All of them."""
+        router = APIRouter(dependencies=[Depends(only_known_parameters)])
+        self._add_writes(router)
+        for path, endpoint, model in (
+            ("/accounts", self.query_accounts, models.AccountPage),
+            ("/accounts/{account}", self.get_account, models.Account),
+            ("/accounts/{account}/balance", self.get_balance, models.Balance),
+            ("/accounts/{account}/balances", self.get_balances, models.BalancePage),
+            ("/accounts/{account}/transfers", self.get_account_transfers, models.TransferPage),
+            ("/transfers", self.query_transfers, models.TransferPage),
+            ("/transfers/{transfer}", self.get_transfer, models.Transfer),
+            ("/trial-balance", self.get_trial_balance, models.TrialBalance),
+        ):
+            router.add_api_route(PREFIX + path, endpoint, methods=["GET"], responses={200: {"model": model}})
+        health: dict[int | str, dict[str, Any]] = {200: {"model": models.Health}, 503: {"model": models.Health}}
+        router.add_api_route(PREFIX + "/health", self.get_health, methods=["GET"], responses=health)
+        router.add_api_route("/health", self.get_health, methods=["GET"], include_in_schema=False)
+        return router
+
+    def _add_writes(self, router: APIRouter) -> None:
+        for path, endpoint, status, reply, body in (
+            ("/transaction", self.create_transaction, 201, models.Transaction, models.NewTransaction),
+            ("/transactions", self.create_transactions, 200, models.Transactions, models.NewTransactions),
+            ("/transactions/{transfer}/post", self.post_pending, 201, models.Transaction, models.PostPending),
+            ("/transactions/{transfer}/void", self.void_pending, 201, models.Transaction, models.VoidPending),
+            ("/accounts", self.create_account, 201, models.Account, models.NewAccount),
+        ):
+            router.add_api_route(
+                PREFIX + path,
+                endpoint,
+                methods=["POST"],
+                status_code=status,
+                responses={status: {"model": reply}},
+                openapi_extra={"requestBody": _body(body.__name__)},
+            )
+
+    async def create_transaction(self, request: Request) -> Response:
+        """Moves an amount from one account to another, now or, if pending, in two phases."""
+        return _response(await self._transactions.create(_exchange(request)))
+
+    async def create_transactions(self, request: Request) -> Response:
+        """Moves many amounts: each on its own, or all of them or none (`atomic`)."""
+        return _response(await self._transactions.create_many(_exchange(request)))
+
+    async def post_pending(self, request: Request, transfer: TransferReference) -> Response:
+        """Posts a pending transfer: all of it, or less, which releases the rest."""
+        return _response(await self._transactions.post(_exchange(request), await self._transfer_id(transfer)))
+
+    async def void_pending(self, request: Request, transfer: TransferReference) -> Response:
+        """Releases a pending transfer."""
+        return _response(await self._transactions.void(_exchange(request), await self._transfer_id(transfer)))
+
+    async def create_account(self, request: Request) -> Response:
+        """Creates an account for one asset."""
+        exchange = _exchange(request)
+        value, _ = await exchange.json()
+        wanted = accounts.read(value, self._assets)
+        key = exchange.idempotency_key()
+        if key is not None and "id" in wanted:
+            raise InvalidIdempotencyKey("Idempotency-Key", "an id in the body is a key already; send one of both")
+        account_id = wanted.get("id") or (
+            self._ledger.id_from_key(exchange.principal, key, 0) if key is not None else self._ledger.new_id()
+        )
+        row = accounts.row(wanted, account_id)
+        timestamp_ns, number = await self._ledger.create_account(row, self._context)
+        status = CreateAccountStatus(number)
+        if status not in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
+            raise account_refusal(status, account_id, timestamp_ns=timestamp_ns, key=key)
+        created = status == CreateAccountStatus.CREATED
+        recorded = transfers.recorded(row.tobytes(), timestamp_ns) if created else await self._account_row(account_id)
+        headers = {"location": f"{PREFIX}/accounts/{account_id}"}
+        if not created:
+            headers["idempotency-replayed"] = "true"
+        return _json(accounts.document(recorded, self._assets), status=201, headers=headers)
+
+    async def query_accounts(
+        self,
+        page: ListPage,
+        values: Filter,
+        token: Annotated[str | None, Query(description="Only of this asset", max_length=32)] = None,
+    ) -> Response:
+        """Accounts by their fields, newest first."""
+        return await self._query(Operation.QUERY_ACCOUNTS, page, values, token, self._account_document)
+
+    async def query_transfers(
+        self,
+        page: ListPage,
+        values: Filter,
+        token: Annotated[str | None, Query(description="Only of this asset", max_length=32)] = None,
+    ) -> Response:
+        """Transfers by their fields, newest first."""
+        return await self._query(Operation.QUERY_TRANSFERS, page, values, token, self._transfer_document)
+
+    async def get_account(self, account: Reference) -> Response:
+        """An account with its balances, by address or id."""
+        return _json(self._account_document(await self._account_row(_account_id(account))))
+
+    async def get_balance(
+        self,
+        account: Reference,
+        at: Annotated[str | None, Query(max_length=40, description="RFC 3339 or nanoseconds; absent: now")] = None,
+    ) -> Response:
+        """The balances of an account, now or as they were at any time before."""
+        account_id = _account_id(account)
+        row = await self._account_row(account_id)
+        if at is None:
+            moment_ns = max(time.time_ns(), int.from_bytes(row[120:128], "little"))
+        else:
+            moment_ns = listings.timestamp("at", at)
+            if moment_ns > time.time_ns():
+                raise InvalidParameter("at", "lies in the future, which no balance can know")
+        balances = (await self._ledger.balance_at([account_id], moment_ns))[0].tobytes()
+        asset = transfers.asset_of(row, self._assets)
+        last_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")
+        reply = {
+            "account_id": str(account_id),
+            "address": transfers.address_of(account_id),
+            "token": asset.code,
+            "timestamp": times.to_text(last_ns) if last_ns else None,
+            "timestamp_ns": str(last_ns) if last_ns else None,
+        }
+        return _json(reply | accounts.amounts(accounts.quantities_of(balances), asset))
+
+    async def get_balances(self, account: Reference, page: ListPage) -> Response:
+        """The balances of an account with `history` after each of its transfers, newest first."""
+        account_id = _account_id(account)
+        row = await self._account_row(account_id)
+        if not int.from_bytes(row[118:120], "little") & AccountFlags.HISTORY:
+            raise HistoryNotKept(account_id)
+        asset = transfers.asset_of(row, self._assets)
+
+        def document(balances: bytes) -> dict[str, Any]:
+            moment_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")
+            named = {"timestamp": times.to_text(moment_ns), "timestamp_ns": str(moment_ns)}
+            return named | accounts.amounts(accounts.quantities_of(balances), asset)
+
+        return await self._of_account(
+            Operation.GET_ACCOUNT_BALANCES,
+            page,
+            {"account_id": account_id},
+            document,
+            timestamp_at=_BALANCE_TIMESTAMP_AT,
+        )
+
+    async def get_account_transfers(
+        self,
+        account: Reference,
+        page: ListPage,
+        values: Filter,
+        side: Annotated[str, Query(description="both, debits or credits", pattern="^(both|debits|credits)$")] = "both",
+    ) -> Response:
+        """The transfers of an account, newest first."""
+        account_id = _account_id(account)
+        await self._account_row(account_id)
+        wanted = {**values, "account_id": account_id, "flags": _SIDES[side]}
+        return await self._of_account(Operation.GET_ACCOUNT_TRANSFERS, page, wanted, self._transfer_document)
+
+    async def get_transfer(self, transfer: TransferReference) -> Response:
+        """A transfer by hash or id."""
+        digest = fields.transfer_hash(transfer)
+        if digest is not None:
+            row = await self._ledger.lookup_hash(digest)
+        else:
+            transfer_id = fields.identifier(transfer)
+            row = (await self._ledger.lookup_transfers([transfer_id])).get(transfer_id)
+        if row is None:
+            raise TransferNotFound(transfer)
+        return _json(self._transfer_document(row))
+
+    async def get_trial_balance(self) -> Response:
+        """The sums of all accounts per asset; debits equal credits, always."""
+        return _json(await trial_balance(self._ledger, self._assets))
+
+    async def get_health(self) -> Response:
+        """Whether this process lives, and whether the engine answers it. Needs no credential."""
+        try:
+            status = await self._ledger.status()
+        except EngineError:
+            headers = {"retry-after": str(RETRY_AFTER_S)}
+            return _json({"live": True, "ready": False, "writable": False}, status=503, headers=headers)
+        return _json({"live": True, "ready": True, "writable": status.is_writable})
+
+    async def _transfer_id(self, reference: str) -> int:
+        digest = fields.transfer_hash(reference)
+        if digest is None:
+            return fields.identifier(reference)
+        row = await self._ledger.lookup_hash(digest)
+        if row is None:
+            raise TransferNotFound(reference)
+        return int.from_bytes(row[:16], "little")
+
+    async def _account_row(self, account_id: int) -> bytes:
+        account = await self._ledger.lookup_account(account_id)
+        if account is None:
+            raise AccountNotFound(account_id, account_id=account_id)
+        return account
+
+    async def _query(
+        self,
+        operation: Operation,
+        page: Page,
+        values: Mapping[str, int],
+        token: str | None,
+        document: Callable[[bytes], dict[str, Any]],
+    ) -> Response:
+        wanted = dict(values)
+        if token is not None:
+            wanted["ledger"] = self._assets.find(fields.token(token)).number
+        reply = await listings.read(
+            page,
+            operation.name,
+            wanted,
+            lambda filter_, limit, newest: self._ledger.query(operation, filter_, limit=limit, newest=newest),
+            document,
+        )
+        return _json(reply)
+
+    async def _of_account(
+        self,
+        operation: Operation,
+        page: Page,
+        values: Mapping[str, int],
+        document: Callable[[bytes], dict[str, Any]],
+        *,
+        timestamp_at: int = 120,
+    ) -> Response:
+        reply = await listings.read(
+            page,
+            operation.name,
+            values,
+            lambda filter_, limit, newest: self._ledger.of_account(operation, filter_, limit=limit, newest=newest),
+            document,
+            timestamp_at=timestamp_at,
+        )
+        return _json(reply)
+
+    def _account_document(self, row: bytes) -> dict[str, Any]:
+        return accounts.document(row, self._assets)
+
+    def _transfer_document(self, row: bytes) -> dict[str, Any]:
+        return transfers.document(row, self._assets)
+
+
+def _account_id(reference: str) -> int:
+    return fields.account_id(reference)
+
+
+def _exchange(request: Request) -> Exchange:
+    exchange: Exchange = request.scope["qenex.exchange"]
+    return exchange
+
+
+def _response(answer: Answer) -> Response:
+    status, headers, body = answer
+    response = Response(body, status)
+    response.raw_headers = headers
+    return response
+
+
+def _json(reply: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    named = {"cache-control": "no-store", **(headers or {})}
+    return Response(msgspec.json.encode(reply), status, named, media_type="application/json")
+
+
+def _body(model: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{model}"}
+    return {"required": True, "content": {"application/json": {"schema": schema}}}

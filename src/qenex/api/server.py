@@ -1,0 +1,170 @@
+"""The HTTP process: `run(settings)` serves until SIGTERM or SIGINT, then lets requests under way end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import ipaddress
+import os
+import signal
+import socket
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import uvicorn
+import uvloop
+
+from qenex import bootstrap
+from qenex.api import protocol
+from qenex.api.app import Application
+from qenex.api.backend import Backend
+from qenex.api.metrics import MetricsPage
+from qenex.assets import Assets
+from qenex.client.credentials import find_address
+from qenex.errors import AddressInUse, AddressInvalid
+from qenex.settings import from_arguments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from qenex.settings import Settings
+
+KEEP_ALIVE_S: Final = 75
+"""How long a connection may be idle between two requests."""
+GRACE_S: Final = 10
+"""How long requests under way may take to end after a signal."""
+BACKLOG: Final = 2_048
+"""Connections that may wait to be accepted."""
+
+
+def run(settings: Settings) -> int:
+    """Serves the API and the metrics; writes `run/http.json` once both answer.
+
+    Returns:
+        0 after a clean stop.
+
+    Raises:
+        InvalidHome: there is no usable owner credential.
+        AddressInUse: another program listens on one of the ports.
+        AddressInvalid: this machine has no such address.
+    """
+    token = bootstrap.owner_token(settings)
+    with (
+        _listener(settings.host, settings.http_port, "--http-port") as http,
+        _listener(settings.host, settings.metrics_port, "--metrics-port") as metrics,
+    ):
+        uvloop.run(_serve(settings, token, http, metrics))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """`python -m qenex.api`: reads the settings from flags, variables and the home, and serves.
+
+    Returns:
+        The exit code: 0 after a clean stop.
+    """
+    return run(from_arguments("python -m qenex.api", "The QENEX HTTP API and metrics.", argv))
+
+
+async def _serve(settings: Settings, token: str, http: socket.socket, metrics: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    backend = Backend(partial(find_address, home=settings.home), token)
+    application = Application.over(backend, token, Assets())
+    # On loopback only this machine can ask; elsewhere metrics are as confidential as everything else.
+    guard = None if _is_loopback(settings.host) else application.guard
+    page = MetricsPage(application.metrics, application.ledger.metrics, guard)
+    protocol.Protocol.connections_max = settings.connections_max
+    servers = [_Server(_config(application.gateway)), _Server(_config(page))]
+    stop = partial(_stop, servers)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    tasks = [
+        loop.create_task(server.serve(sockets=[listener]))
+        for server, listener in zip(servers, (http, metrics), strict=True)
+    ]
+    sweepers = [loop.create_task(protocol.sweep(server.server_state)) for server in servers]
+    try:
+        for server in servers:
+            await server.ready.wait()
+        addresses = {"http": _address(http), "metrics": _address(metrics)}
+        bootstrap.write_run_file(settings.http_file, {"pid": os.getpid(), **addresses})
+        await asyncio.gather(*tasks)
+    finally:
+        settings.http_file.unlink(missing_ok=True)
+        for sweeper in sweepers:
+            sweeper.cancel()
+        await backend.close()
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which says when it serves; signals are ours, since there are two of them."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to serve."""
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leaves signals alone."""
+        yield
+
+
+def _stop(servers: list[_Server]) -> None:
+    for server in servers:
+        server.should_exit = True
+
+
+def _config(application: Any) -> uvicorn.Config:  # noqa: ANN401  # an ASGI application, in whatever way it is typed
+    return uvicorn.Config(
+        application,
+        http=protocol.Protocol,
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=GRACE_S,
+        backlog=BACKLOG,
+    )
+
+
+def _listener(host: str, port: int, flag: str) -> socket.socket:
+    """A socket bound to the address; it listens once its server starts."""
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, number)
+    except OSError as error:
+        raise AddressInvalid(host, str(error)) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise AddressInUse(host, port, flag) from error
+        raise AddressInvalid(host, str(error)) from error
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
