@@ -53,7 +53,7 @@ def _serve(settings: Settings) -> None:
         )
 
     try:
-        _native.run_engine(
+        _native.run_engine(  # type: ignore[attr-defined]  # comes with the engine
             path=str(folder),
             book=folder.name,
             host=settings.host,

@@ -243,10 +243,18 @@ PROVOKED: dict[str, Provoke] = {
 
 ENGINE = {code: kind for code, kind in BY_CODE.items() if issubclass(kind, EngineError)} | {}
 ELSEWHERE = {
-    # Met at the socket, before there is a request: tests/integration/api/test_sockets.py.
+    # Met at the socket, before there is a request.
     *("too_many_connections", "headers_too_large", "body_timeout"),
     # Of files, settings and commands.
-    *("invalid_asset", "invalid_rows", "invalid_query", "invalid_file", "invalid_settings", "invalid_home"),
+    *(
+        "invalid_asset",
+        "invalid_rows",
+        "invalid_query",
+        "invalid_timestamp",
+        "invalid_file",
+        "invalid_settings",
+        "invalid_home",
+    ),
     *("credential_missing", "credential_exposed", "book_locked", "book_damaged"),
     *(code for code, kind in BY_CODE.items() if issubclass(kind, errors.CommandError)),
     # The door says the same before the kernel can: ids and accounts of 0 and 2^128-1, assets that are none.
