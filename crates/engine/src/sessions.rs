@@ -10,6 +10,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Request numbers that are remembered below (and with) a session's highest.
 pub const REMEMBERED: u64 = 64;
+const REMEMBERED_ROWS: usize = 64;
 
 /// A session's id, chosen at random by its client.
 pub type SessionId = [u8; 16];
@@ -165,7 +166,7 @@ impl Sessions {
         let mut sessions = Self::default();
         while !bytes.is_empty() {
             let (row, rest) = SessionRow::read_from_prefix(bytes).map_err(|_| Damaged)?;
-            let count = usize::try_from(row.used).ok().filter(|&count| count <= REMEMBERED as usize).ok_or(Damaged)?;
+            let count = usize::try_from(row.used).ok().filter(|&count| count <= REMEMBERED_ROWS).ok_or(Damaged)?;
             let (used, rest) = rest.split_at_checked(count * size_of::<Used>()).ok_or(Damaged)?;
             let used = used.chunks_exact(size_of::<Used>()).map(|row| Used::read_from_bytes(row).map_err(|_| Damaged));
             let session = Session {

@@ -253,7 +253,7 @@ fn inspect(header: &Header) -> Result<Kind, Defect> {
 
 /// The first field that is not zero although this type does not use it.
 fn unused(header: &Header, kind: Kind) -> Option<&'static str> {
-    use Kind::{Error, Goodbye, Hello, Reply, Request, Welcome};
+    use Kind::{Error, Hello, Reply, Request, Welcome};
     let used_by = |kinds: &[Kind]| kinds.contains(&kind);
     let fields: [(&'static str, bool, &[Kind]); 24] = [
         ("flags", header.flags & !u8::from(kind == Hello) == 0, &[]),

@@ -65,7 +65,8 @@ impl<'a> Hello<'a> {
     /// # Panics
     /// If credential or name are longer than 65,535 bytes.
     pub fn write(&self, body: &mut Vec<u8>) {
-        let length = |bytes: &[u8]| u16::try_from(bytes.len()).expect("a credential and a name of at most 65,535 bytes");
+        let length =
+            |bytes: &[u8]| u16::try_from(bytes.len()).expect("a credential and a name of at most 65,535 bytes");
         let row = HelloRow {
             credential_length: length(self.credential),
             name_length: length(self.name.as_bytes()),

@@ -41,7 +41,7 @@ pub struct Status {
     /// Zero.
     pub state: u64,
     /// Zero.
-    pub reserved: [u8; 112],
+    pub reserved: [u8; 120],
 }
 
 const _: () = assert!(size_of::<Status>() == 256);

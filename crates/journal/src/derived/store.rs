@@ -221,6 +221,12 @@ impl<D: Disk> LedgerStore<D> {
         &self.disk
     }
 
+    /// What an entry was; `None` if there is no such entry.
+    pub fn entry(&self, number: u64) -> Option<Entry> {
+        let entry = self.segments_newest_first().find_map(|segment| segment.entry(number))?;
+        Some(Entry { number, operation: entry.operation, timestamp: entry.timestamp })
+    }
+
     /// How much there is.
     pub fn counters(&self) -> Counters {
         Counters {

@@ -1,0 +1,129 @@
+//! What ends an engine, or keeps it from starting.
+
+use core::fmt;
+use std::io;
+
+use qenex_journal::derived::SegmentError;
+use qenex_journal::disk::DiskError;
+use qenex_journal::log::JournalError;
+
+use crate::state::ApplyError;
+
+/// Why an engine cannot start, or had to stop.
+#[derive(Debug)]
+pub enum EngineError {
+    /// The place is in use, cannot be read, or the like.
+    Disk(DiskError),
+    /// The journal cannot be used as it is.
+    Journal(JournalError),
+    /// A sealed segment cannot be made or read.
+    Segment(SegmentError),
+    /// A write or a sync failed: whether the last group is durable is not known, and the engine stopped before it
+    /// answered anything of it. The next start finds out.
+    Sync(DiskError),
+    /// Another engine writes this journal now.
+    Fenced {
+        /// The epoch that it began.
+        epoch: u64,
+    },
+    /// A durable entry cannot be applied.
+    Apply(ApplyError),
+    /// A socket, a pipe or a thread cannot be had.
+    Io {
+        /// What for.
+        what: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The journal on the disk is another book's.
+    WrongBook {
+        /// As found.
+        found: [u8; 16],
+        /// As asked for.
+        expected: [u8; 16],
+    },
+    /// The engine has stopped, or its process was forked.
+    Stopped(String),
+}
+
+impl EngineError {
+    pub(crate) fn io(what: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { what: what.into(), source }
+    }
+
+    /// Another process (or another engine in this one) has the book; the text names it.
+    #[must_use]
+    pub fn is_locked(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_locked())
+    }
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(error) => write!(f, "{error}"),
+            Self::Journal(error) => write!(f, "{error}"),
+            Self::Segment(error) => write!(f, "{error}"),
+            Self::Sync(error) => write!(
+                f,
+                "{error}; the engine stopped at once, before it answered anything of that group. Whether the group is \
+                 durable is found out at the next start"
+            ),
+            Self::Fenced { epoch } => write!(f, "another engine began epoch {epoch} of this journal"),
+            Self::Apply(error) => write!(f, "the journal cannot be applied: {error}"),
+            Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
+            Self::WrongBook { found, expected } => {
+                write!(f, "the journal is of book {}, not of {}", hex(found), hex(expected))
+            }
+            Self::Stopped(why) => f.write_str(why),
+        }
+    }
+}
+
+impl core::error::Error for EngineError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Disk(error) | Self::Sync(error) => Some(error),
+            Self::Journal(error) => Some(error),
+            Self::Segment(error) => Some(error),
+            Self::Apply(error) => Some(error),
+            Self::Io { source, .. } => Some(source),
+            Self::Fenced { .. } | Self::WrongBook { .. } | Self::Stopped(_) => None,
+        }
+    }
+}
+
+impl From<DiskError> for EngineError {
+    fn from(error: DiskError) -> Self {
+        Self::Disk(error)
+    }
+}
+
+impl From<JournalError> for EngineError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Disk(error) => Self::Disk(error),
+            error => Self::Journal(error),
+        }
+    }
+}
+
+impl From<ApplyError> for EngineError {
+    fn from(error: ApplyError) -> Self {
+        Self::Apply(error)
+    }
+}
+
+impl From<SegmentError> for EngineError {
+    fn from(error: SegmentError) -> Self {
+        match error {
+            SegmentError::Disk(error) => Self::Disk(error),
+            error => Self::Segment(error),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! A connection's socket: bytes in, frames out, nothing blocks.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read, Write};
+
+use mio::net::TcpStream;
+
+use crate::frame::{Defect, Frame, HEADER_LENGTH, Header, Judgement, judge};
+
+/// What comes in is read into this much memory first: headers, and frames that fit.
+const SMALL: usize = 64 << 10;
+/// Frames that wait to go out beyond this keep further ones from being read.
+const OUTPUT_MAX: usize = 8 << 20;
+/// Frames written with one call at most.
+const SLICES: usize = 32;
+
+/// Memory for frames that are larger than [`SMALL`], shared by all connections.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    buffers: Vec<Vec<u8>>,
+}
+
+/// Buffers that are kept although nobody needs them now.
+const POOLED_MAX: usize = 16;
+
+impl Pool {
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let mut buffer = self.buffers.pop().unwrap_or_default();
+        if buffer.len() < length {
+            buffer.resize(length, 0);
+        }
+        buffer
+    }
+
+    fn give(&mut self, buffer: Vec<u8>) {
+        if self.buffers.len() < POOLED_MAX {
+            self.buffers.push(buffer);
+        }
+    }
+}
+
+/// A frame that came in, or a reason why there is none.
+pub(super) enum Input {
+    /// The header of a frame; the body is next.
+    Header(Header),
+    /// A header that is wrong; its body will be skipped.
+    Wrong(Header, Defect),
+    /// A header that cannot be believed.
+    Lost(Defect),
+    /// The body of the header before is complete: [`Peer::body`].
+    Body(Header, u64),
+    /// No more for now.
+    Nothing,
+    /// The other side is gone.
+    End,
+}
+
+#[allow(clippy::large_enum_variant)] // one for each connection
+enum Stage {
+    Head,
+    Body { header: Header, arrived_ns: u64 },
+    Skip { left: usize },
+}
+
+pub(super) struct Peer {
+    stream: TcpStream,
+    small: Box<[u8]>,
+    begin: usize,
+    end: usize,
+    /// A body that does not fit, and how much of it is there.
+    large: Option<(Vec<u8>, usize)>,
+    stage: Stage,
+    output: VecDeque<Frame>,
+    output_bytes: usize,
+    /// Bytes of the first frame that are out.
+    sent: usize,
+    /// Close once everything is out; take nothing more.
+    closing: bool,
+}
+
+impl Peer {
+    pub(super) fn new(stream: TcpStream) -> Self {
+        Self {
+            stream,
+            small: vec![0; SMALL].into_boxed_slice(),
+            begin: 0,
+            end: 0,
+            large: None,
+            stage: Stage::Head,
+            output: VecDeque::new(),
+            output_bytes: 0,
+            sent: 0,
+            closing: false,
+        }
+    }
+
+    /// Whether so much waits to go out that nothing more is taken in.
+    pub(super) const fn is_throttled(&self) -> bool {
+        self.output_bytes > OUTPUT_MAX
+    }
+
+    /// Takes the next thing in. After [`Input::Header`] the caller says [`Peer::expect`] or [`Peer::skip`]; after
+    /// [`Input::Body`], once it is done with the body, [`Peer::done`].
+    pub(super) fn next(&mut self, pool: &mut Pool) -> Input {
+        if self.closing {
+            return Input::Nothing;
+        }
+        loop {
+            let needed = match &self.stage {
+                Stage::Head => HEADER_LENGTH,
+                Stage::Body { header, .. } => {
+                    let length = header.body_length as usize;
+                    if length > SMALL {
+                        let (header, arrived_ns) = match self.stage {
+                            Stage::Body { header, arrived_ns } => (header, arrived_ns),
+                            Stage::Head | Stage::Skip { .. } => return Input::Nothing,
+                        };
+                        return match self.fill_large(length, pool) {
+                            Ok(true) => Input::Body(header, arrived_ns),
+                            Ok(false) => Input::Nothing,
+                            Err(()) => Input::End,
+                        };
+                    }
+                    length
+                }
+                Stage::Skip { left } => (*left).min(SMALL),
+            };
+            if self.end - self.begin < needed {
+                match self.fill_small(needed) {
+                    Ok(true) => continue,
+                    Ok(false) => return Input::Nothing,
+                    Err(()) => return Input::End,
+                }
+            }
+            match &mut self.stage {
+                Stage::Head => {
+                    let head = self.small[self.begin..].first_chunk().expect("as much is there");
+                    let judgement = judge(head);
+                    self.begin += HEADER_LENGTH;
+                    return match judgement {
+                        Judgement::Good(header, _) => Input::Header(header),
+                        Judgement::Skip(header, defect) => Input::Wrong(header, defect),
+                        Judgement::End(defect) => Input::Lost(defect),
+                    };
+                }
+                Stage::Body { header, arrived_ns } => return Input::Body(*header, *arrived_ns),
+                Stage::Skip { left } => {
+                    self.begin += needed;
+                    *left -= needed;
+                    if *left == 0 {
+                        self.stage = Stage::Head;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The body of this header is wanted.
+    pub(super) const fn expect(&mut self, header: Header, arrived_ns: u64) {
+        self.stage = Stage::Body { header, arrived_ns };
+    }
+
+    /// The body of this header is not wanted.
+    pub(super) const fn skip(&mut self, header: &Header) {
+        let left = header.body_length as usize;
+        self.stage = if left == 0 { Stage::Head } else { Stage::Skip { left } };
+    }
+
+    /// The body that is complete.
+    pub(super) fn body(&self, header: &Header) -> &[u8] {
+        let length = header.body_length as usize;
+        match &self.large {
+            Some((buffer, _)) => &buffer[..length],
+            None => &self.small[self.begin..self.begin + length],
+        }
+    }
+
+    /// The body that is complete was taken.
+    pub(super) fn done(&mut self, header: &Header, pool: &mut Pool) {
+        match self.large.take() {
+            Some((buffer, _)) => pool.give(buffer),
+            None => self.begin += header.body_length as usize,
+        }
+        self.stage = Stage::Head;
+    }
+
+    /// Reads more into the small buffer. True if some came in.
+    fn fill_small(&mut self, needed: usize) -> Result<bool, ()> {
+        if self.begin == self.end {
+            (self.begin, self.end) = (0, 0);
+        } else if self.begin + needed > SMALL {
+            self.small.copy_within(self.begin..self.end, 0);
+            (self.begin, self.end) = (0, self.end - self.begin);
+        }
+        let count = read(&mut self.stream, &mut self.small[self.end..])?;
+        self.end += count;
+        Ok(count > 0)
+    }
+
+    /// Reads a body that does not fit into the small buffer. True if all of it is there.
+    fn fill_large(&mut self, length: usize, pool: &mut Pool) -> Result<bool, ()> {
+        let (buffer, filled) = self.large.get_or_insert_with(|| {
+            let mut buffer = pool.take(length);
+            let first = (self.end - self.begin).min(length);
+            buffer[..first].copy_from_slice(&self.small[self.begin..self.begin + first]);
+            self.begin += first;
+            (buffer, first)
+        });
+        while *filled < length {
+            let count = read(&mut self.stream, &mut buffer[*filled..length])?;
+            if count == 0 {
+                return Ok(false);
+            }
+            *filled += count;
+        }
+        Ok(true)
+    }
+
+    /// Queues a frame.
+    pub(super) fn send(&mut self, frame: Frame) {
+        if !self.closing {
+            self.output_bytes += frame.bytes().len();
+            self.output.push_back(frame);
+        }
+    }
+
+    /// Close once everything queued is out.
+    pub(super) const fn close(&mut self) {
+        self.closing = true;
+    }
+
+    /// Writes what can be written. False once the connection is over.
+    pub(super) fn flush(&mut self) -> bool {
+        while !self.output.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let mut count = 0;
+            for (slice, frame) in slices.iter_mut().zip(&self.output) {
+                let from = if count == 0 { self.sent } else { 0 };
+                *slice = IoSlice::new(&frame.bytes()[from..]);
+                count += 1;
+            }
+            match self.stream.write_vectored(&slices[..count]) {
+                Ok(0) => return false,
+                Ok(written) => self.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        !self.closing
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        self.output_bytes -= written;
+        while let Some(frame) = self.output.front() {
+            let left = frame.bytes().len() - self.sent;
+            if written < left {
+                self.sent += written;
+                return;
+            }
+            written -= left;
+            self.sent = 0;
+            self.output.pop_front();
+        }
+    }
+}
+
+/// Reads once; 0 if there is nothing now.
+fn read(stream: &mut TcpStream, into: &mut [u8]) -> Result<usize, ()> {
+    loop {
+        match stream.read(into) {
+            Ok(0) => return Err(()),
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+            Err(_) => return Err(()),
+        }
+    }
+}

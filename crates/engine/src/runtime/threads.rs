@@ -1,0 +1,134 @@
+//! The threads beside the core: one makes groups durable, one does what may take its time.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use mio::Waker;
+use qenex_journal::derived::{SealJob, SealedSegment, SegmentError};
+use qenex_journal::disk::Disk;
+use qenex_journal::log::{Appended, Journal, JournalError, PrepareJob, Progress, Tip};
+
+use crate::engine::Group;
+use crate::error::EngineError;
+
+/// What a thread has done.
+pub(super) enum Done<D: Disk> {
+    /// A group, and where the journal ends now.
+    Written(Group, Result<Tip, EngineError>),
+    /// Whether there was space for the journal's next file.
+    Prepared(Result<bool, EngineError>),
+    /// A sealed segment, or none for lack of space.
+    Sealed(Result<Option<Box<SealedSegment<D>>>, EngineError>),
+}
+
+/// Something to do in the background.
+pub(super) enum Job<D: Disk> {
+    /// Prepare the journal's next file.
+    Prepare(PrepareJob<D>),
+    /// Seal a segment.
+    Seal(SealJob),
+}
+
+/// A journal that two threads write, never at the same time.
+pub(super) type SharedJournal<D> = Arc<Mutex<Journal<D>>>;
+
+/// Makes a group durable.
+pub(super) fn append<D: Disk>(journal: &SharedJournal<D>, group: &mut Group) -> Result<Tip, EngineError> {
+    let mut journal = journal.lock().unwrap_or_else(PoisonError::into_inner);
+    let tip = *journal.tip();
+    match journal.append(tip.number, &tip.hash, tip.epoch, group.builder_mut())? {
+        Appended::Appended(tip) => Ok(tip),
+        Appended::Fenced(epoch) => Err(EngineError::Fenced { epoch }),
+        Appended::Unknown(error) => Err(EngineError::Sync(error)),
+    }
+}
+
+/// Tells the core.
+pub(super) struct Report<D: Disk> {
+    sender: Sender<Done<D>>,
+    waker: Arc<Waker>,
+}
+
+impl<D: Disk> Clone for Report<D> {
+    fn clone(&self) -> Self {
+        Self { sender: self.sender.clone(), waker: self.waker.clone() }
+    }
+}
+
+impl<D: Disk> Report<D> {
+    pub(super) const fn new(sender: Sender<Done<D>>, waker: Arc<Waker>) -> Self {
+        Self { sender, waker }
+    }
+
+    fn done(&self, done: Done<D>) -> bool {
+        self.sender.send(done).is_ok() && self.waker.wake().is_ok()
+    }
+}
+
+/// A thread that takes work until its sender is dropped.
+pub(super) struct Worker<T> {
+    sender: Option<Sender<T>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    fn start(name: &str, mut work: impl FnMut(T) -> bool + Send + 'static) -> Result<Self, EngineError> {
+        let (sender, receiver): (Sender<T>, Receiver<T>) = channel();
+        let run = move || while receiver.recv().is_ok_and(&mut work) {};
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.map_err(|source| EngineError::io(format!("start the {name} thread"), source))?;
+        Ok(Self { sender: Some(sender), thread: Some(thread) })
+    }
+
+    /// Hands it something to do.
+    pub(super) fn give(&self, work: T) -> Result<(), EngineError> {
+        let given = self.sender.as_ref().is_some_and(|sender| sender.send(work).is_ok());
+        if given { Ok(()) } else { Err(EngineError::Stopped("a thread of the engine has ended".to_owned())) }
+    }
+}
+
+impl<T> Drop for Worker<T> {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic there was reported by the panic hook, and the core has noticed that the thread is gone.
+            _ = thread.join();
+        }
+    }
+}
+
+/// Starts the thread that makes groups durable.
+pub(super) fn writer<D: Disk>(journal: SharedJournal<D>, report: Report<D>) -> Result<Worker<Group>, EngineError> {
+    Worker::start("writer", move |mut group: Group| {
+        let result = append(&journal, &mut group);
+        report.done(Done::Written(group, result))
+    })
+}
+
+/// Starts the thread that does what may take its time.
+pub(super) fn background<D: Disk>(disk: D, report: Report<D>) -> Result<Worker<Job<D>>, EngineError> {
+    Worker::start("background", move |job| match job {
+        Job::Prepare(job) => report.done(Done::Prepared(prepare(job))),
+        Job::Seal(job) => report.done(Done::Sealed(seal(&job, &disk))),
+    })
+}
+
+fn prepare<D: Disk>(mut job: PrepareJob<D>) -> Result<bool, EngineError> {
+    loop {
+        match job.step() {
+            Ok(Progress::Working { .. }) => {}
+            Ok(Progress::Done) => return Ok(true),
+            Err(error) if JournalError::is_full(&error) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn seal<D: Disk>(job: &SealJob, disk: &D) -> Result<Option<Box<SealedSegment<D>>>, EngineError> {
+    match job.run(disk) {
+        Ok(segment) => Ok(Some(Box::new(segment))),
+        Err(SegmentError::Disk(error)) if error.is_full() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
