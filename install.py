@@ -140,6 +140,7 @@ def build_native() -> None:
         [str(PYTHON), "-m", "maturin", "develop", "--release", "--locked", "--quiet"],
         CARGO_TARGET_DIR=os.environ.get("CARGO_TARGET_DIR", str(CACHE / "target")),
         VIRTUAL_ENV=str(VENV),
+        PIP_QUIET="1",
     )
     stamp.write_text(wanted)
 

@@ -46,26 +46,22 @@ def _serve(settings: Settings) -> None:
     signal.set_wakeup_fd(stop_write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-
-    def ready(host: str, port: int) -> None:
-        bootstrap.write_run_file(
-            settings.engine_file, {"pid": os.getpid(), "binary": f"{host}:{port}", "book": folder.name}
-        )
-
+    engine = _native.Engine(
+        path=str(folder),
+        book=folder.name,
+        owner_token=bootstrap.owner_token(settings),
+        address=(settings.host, settings.binary_port),
+        sessions_max=settings.sessions_max,
+        connections_max=settings.connections_max,
+        window_requests=settings.window_requests,
+        window_bytes=settings.window_bytes,
+        confirm_clock=False,
+        stop_fd=stop_read,
+    )
+    address = ":".join(map(str, engine.address or ()))
+    bootstrap.write_run_file(settings.engine_file, {"pid": os.getpid(), "binary": address, "book": folder.name})
     try:
-        _native.run_engine(  # type: ignore[attr-defined]  # comes with the engine
-            path=str(folder),
-            book=folder.name,
-            host=settings.host,
-            port=settings.binary_port,
-            owner_token=bootstrap.owner_token(settings),
-            sessions_max=settings.sessions_max,
-            connections_max=settings.connections_max,
-            window_requests=settings.window_requests,
-            window_bytes=settings.window_bytes,
-            stop_fd=stop_read,
-            ready=ready,
-        )
+        engine.wait()
     finally:
         settings.engine_file.unlink(missing_ok=True)
 

@@ -45,7 +45,7 @@ class ExitCode(IntEnum):
     IN_USE = 7
     """A port or the book is in use by another process."""
     UNAVAILABLE = 8
-    """The engine answers but cannot do it now: busy, stopping, disk full, clock unconfirmed."""
+    """The engine cannot do it now: busy, stopping, disk full or failing, clock unconfirmed."""
     INTERRUPTED = 130
     """Ctrl-C."""
 

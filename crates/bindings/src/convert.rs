@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use pyo3::call::PyCallArgs;
 use pyo3::exceptions::PyOverflowError;
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
@@ -74,6 +75,11 @@ pub(crate) fn misuse(py: Python<'_>, misuse: Misuse) -> PyErr {
 
 /// The error of this name in `qenex.errors`, made from a text.
 pub(crate) fn error(py: Python<'_>, name: &str, text: String) -> PyErr {
-    let made = py.import("qenex.errors").and_then(|errors| errors.getattr(name)?.call1((text,)));
+    error_with(py, name, (text,))
+}
+
+/// The error of this name in `qenex.errors`, made from what its class takes.
+pub(crate) fn error_with<'py>(py: Python<'py>, name: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
+    let made = py.import("qenex.errors").and_then(|errors| errors.getattr(name)?.call1(arguments));
     made.map_or_else(|failure| failure, PyErr::from_value)
 }

@@ -4,6 +4,7 @@
 //! (so that numpy can write to them). The GIL is released while the kernel works.
 
 mod convert;
+mod engine;
 mod ledger;
 
 use pyo3::prelude::*;
@@ -11,6 +12,8 @@ use pyo3::prelude::*;
 /// Rows in, rows out: the Rust side of `qenex.kernel`, which is the door to use.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::engine::Engine;
     #[pymodule_export]
     use crate::ledger::Ledger;
 }

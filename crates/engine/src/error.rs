@@ -2,6 +2,7 @@
 
 use core::fmt;
 use std::io;
+use std::net::SocketAddr;
 
 use qenex_journal::derived::SegmentError;
 use qenex_journal::disk::DiskError;
@@ -28,6 +29,13 @@ pub enum EngineError {
     },
     /// A durable entry cannot be applied.
     Apply(ApplyError),
+    /// The address to serve cannot be had.
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A socket, a pipe or a thread cannot be had.
     Io {
         /// What for.
@@ -56,6 +64,17 @@ impl EngineError {
     pub fn is_locked(&self) -> bool {
         matches!(self, Self::Disk(error) if error.is_locked())
     }
+
+    /// More space would help.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.is_full(),
+            Self::Journal(error) => error.is_full(),
+            Self::Segment(SegmentError::Disk(error)) => error.is_full(),
+            _ => false,
+        }
+    }
 }
 
 /// Bytes as hexadecimal digits.
@@ -76,6 +95,7 @@ impl fmt::Display for EngineError {
             ),
             Self::Fenced { epoch } => write!(f, "another engine began epoch {epoch} of this journal"),
             Self::Apply(error) => write!(f, "the journal cannot be applied: {error}"),
+            Self::Listen { address, source } => write!(f, "cannot listen on {address}: {source}"),
             Self::Io { what, source } => write!(f, "cannot {what}: {source}"),
             Self::WrongBook { found, expected } => {
                 write!(f, "the journal is of book {}, not of {}", hex(found), hex(expected))
@@ -92,7 +112,7 @@ impl core::error::Error for EngineError {
             Self::Journal(error) => Some(error),
             Self::Segment(error) => Some(error),
             Self::Apply(error) => Some(error),
-            Self::Io { source, .. } => Some(source),
+            Self::Io { source, .. } | Self::Listen { source, .. } => Some(source),
             Self::Fenced { .. } | Self::WrongBook { .. } | Self::Stopped(_) => None,
         }
     }

@@ -13,7 +13,7 @@
 //! use qenex_engine::credential::Credential;
 //! use qenex_engine::server::{ServerConfig, run};
 //!
-//! let mut config = ServerConfig::new("/var/lib/qenex/books/0123", [1; 16]);
+//! let mut config = ServerConfig::new("/var/lib/qenex/books/0123", None);
 //! config.listen = Some("127.0.0.1:7400".parse()?);
 //! config.credentials = vec![Credential::owner(b"the owner's secret")];
 //! config.stop = Some(qenex_engine::stop_signals()?);

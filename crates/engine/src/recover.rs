@@ -14,8 +14,8 @@ use crate::state::State;
 /// How a book is opened.
 #[derive(Clone, Copy, Debug)]
 pub struct OpenOptions {
-    /// The book.
-    pub book: [u8; 16],
+    /// The book; `None` is whichever is there, or a new one, named as its first incarnation.
+    pub book: Option<[u8; 16]>,
     /// Random: which life this is if the book is new.
     pub incarnation: [u8; 16],
     /// Random: who writes from here on.
@@ -55,7 +55,7 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
             Journal::create(
                 disk,
                 &Genesis {
-                    book: options.book,
+                    book: options.book.unwrap_or(options.incarnation),
                     incarnation: options.incarnation,
                     journal: 1,
                     release: RELEASE,
@@ -66,10 +66,11 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
         }
         Err(error) => return Err(error.into()),
     };
-    if journal.header().book != options.book {
-        return Err(EngineError::WrongBook { found: journal.header().book, expected: options.book });
+    let book = journal.header().book;
+    if let Some(expected) = options.book.filter(|expected| *expected != book) {
+        return Err(EngineError::WrongBook { found: book, expected });
     }
-    let mut state = State::new(LedgerStore::new(disk.clone(), options.book, options.store));
+    let mut state = State::new(LedgerStore::new(disk.clone(), book, options.store));
     replay(disk, &mut state, journal.tip().number)?;
     let replayed = state.entry();
 

@@ -22,8 +22,8 @@ use crate::runtime::{Core, Door, Parts, is_clock_synchronised, now};
 pub struct ServerConfig {
     /// The book's folder; made if it is not there.
     pub path: PathBuf,
-    /// The book.
-    pub book: [u8; 16],
+    /// The book; `None` is whichever is there, or a new one.
+    pub book: Option<[u8; 16]>,
     /// Where to listen; port 0 is any free one; `None` serves this process only.
     pub listen: Option<SocketAddr>,
     /// Those that open the book.
@@ -45,7 +45,7 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// A server of this book in this folder, without a socket or a credential yet, with the default limits.
     #[must_use]
-    pub fn new(path: impl Into<PathBuf>, book: [u8; 16]) -> Self {
+    pub fn new(path: impl Into<PathBuf>, book: Option<[u8; 16]>) -> Self {
         Self {
             path: path.into(),
             book,

@@ -107,7 +107,7 @@ class Backend:
     def _connect(self) -> AsyncConnection:
         address = self._find_address()
         session = Session(self._credential, NAME, read_only=False, patience_s=PATIENCE_S)
-        self._address, self._connection = address, AsyncConnection(address.host, address.port, session)
+        self._address, self._connection = address, AsyncConnection(address, session)
         return self._connection
 
     def _away(self) -> None:

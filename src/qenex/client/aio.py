@@ -12,6 +12,7 @@ from qenex.client import steps
 from qenex.client.async_connection import AsyncConnection
 from qenex.client.columns import transfer_rows
 from qenex.client.credentials import find_address, find_credential
+from qenex.client.embedded import EmbeddedEngine
 from qenex.client.protocol import Operation
 from qenex.client.session import Reply, Session, body_of
 from qenex.client.sync import NAME, PATIENCE_S
@@ -51,11 +52,20 @@ class AsyncQenexClient:
         assets: Assets | None = None,
         patience_s: float = PATIENCE_S,
         read_only: bool = False,
+        engine: EmbeddedEngine | None = None,
     ) -> None:
         self.assets = assets or Assets()
-        where = find_address(address, home)
-        session = Session(credential or find_credential(home), NAME, read_only=read_only, patience_s=patience_s)
-        self.connection = AsyncConnection(where.host, where.port, session)
+        self._engine = engine
+        secret = credential or (engine.credential if engine else find_credential(home))
+        session = Session(secret, NAME, read_only=read_only, patience_s=patience_s)
+        self.connection = AsyncConnection(engine or find_address(address, home), session)
+
+    @classmethod
+    def embedded(
+        cls, path: str | os.PathLike[str], *, assets: Assets | None = None, confirm_clock: bool = False
+    ) -> Self:
+        """A client with the engine inside this process; arguments and errors are those of `QenexClient.embedded`."""
+        return cls(engine=EmbeddedEngine(path, confirm_clock=confirm_clock), assets=assets)
 
     async def open(self) -> Self:
         """Connect."""
@@ -63,8 +73,10 @@ class AsyncQenexClient:
         return self
 
     async def close(self) -> None:
-        """End the connection; calls under way fail. Closing twice is fine."""
+        """End the connection, and the engine if it is this process's; calls under way fail. Closing twice is fine."""
         await self.connection.close()
+        if self._engine is not None:
+            await asyncio.to_thread(self._engine.close)
 
     async def __aenter__(self) -> Self:
         return await self.open()

@@ -6,10 +6,12 @@ import asyncio
 import socket
 import time
 from collections import deque
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from qenex.client.connection import CONNECT_TIMEOUT_S, PASSING, give_up_time, retry_wait_s
+from qenex.client.credentials import Address
 from qenex.client.protocol import FrameDecoder, Header
 from qenex.client.replay import original_results
 from qenex.client.session import Again, Reply, Request, Session
@@ -19,15 +21,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from qenex.client.embedded import EmbeddedEngine
     from qenex.client.session import Bytes
 
 
 class AsyncConnection:
-    """Requests in, replies out, over TCP, within one event loop; it reconnects and retries by itself."""
+    """Requests in, replies out, within one event loop; it reconnects and retries by itself."""
 
-    def __init__(self, host: str, port: int, session: Session) -> None:
+    def __init__(self, where: Address | EmbeddedEngine, session: Session) -> None:
         """Connects with `open` or with the first call."""
-        self._host, self._port, self.session = host, port, session
+        self._where, self.session = where, session
         self._queue: deque[Request] = deque()
         self._wire: _Wire | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -151,13 +154,17 @@ class AsyncConnection:
             wire = _Wire(self)
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    await loop.create_connection(lambda wire=wire: wire, self._host, self._port)  # type: ignore[misc]
+                    if isinstance(self._where, Address):
+                        await loop.create_connection(partial(_same, wire), *self._where)
+                    else:
+                        pair = self._where.connect(CONNECT_TIMEOUT_S)
+                        await loop.create_unix_connection(partial(_same, wire), sock=pair)
                     await wire.welcomed
                 if wire.ended.done():
                     raise ConnectionResetError("the connection ended after the welcome")
                 self._wire = wire
             except PASSING as error:
-                wait_s = retry_wait_s(self.session, error, attempt, give_up_at, f"{self._host}:{self._port}")
+                wait_s = retry_wait_s(self.session, error, attempt, give_up_at, str(self._where))
             else:
                 break
             finally:
@@ -200,8 +207,13 @@ class AsyncConnection:
                 request.waiter.set_exception(request.give_up() if request.doubtful else error)
 
 
+def _same(wire: _Wire) -> _Wire:
+    """For loops that want to make the protocol themselves."""
+    return wire
+
+
 class _Wire(asyncio.BufferedProtocol):
-    """One TCP connection: bytes to frames."""
+    """One connection: bytes to frames."""
 
     def __init__(self, owner: AsyncConnection) -> None:
         self._owner = owner
@@ -213,10 +225,10 @@ class _Wire(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # TCP transports are
-        self.transport = transport
-        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        transport.write(self._owner.session.hello())
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's are not of that class, but as good
+        if transport.get_extra_info("sockname"):  # a pair of sockets within the process has no name, and no delay
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.transport.write(self._owner.session.hello())
 
     def send(self, parts: tuple[Bytes, ...]) -> None:
         """Write a frame."""

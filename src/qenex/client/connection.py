@@ -6,7 +6,6 @@ import math
 import os
 import random
 import select
-import socket
 import threading
 import time
 from itertools import count
@@ -26,11 +25,14 @@ from qenex.errors import (
 )
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from qenex.client.credentials import Address
+    from qenex.client.embedded import EmbeddedEngine
     from qenex.client.session import Bytes
 
 Handle: TypeAlias = "Callable[[Request, Reply | EngineError], None]"
@@ -69,20 +71,19 @@ def retry_wait_s(session: Session, error: Exception, attempt: int, give_up_at: f
 
 
 class Connection:
-    """Requests in, replies out, over TCP; it reconnects and retries by itself.
+    """Requests in, replies out; it reconnects and retries by itself.
 
     Threads take turns: for work that runs side by side open one client each, or use `AsyncConnection`.
     """
 
-    def __init__(self, host: str, port: int, session: Session) -> None:
+    def __init__(self, where: Address | EmbeddedEngine, session: Session) -> None:
         """Connects.
 
         Raises:
             EngineUnreachable: nothing answers there.
             EngineError: the engine refuses the credential or the version, or is busy for too long.
         """
-        self._host, self._port, self.session = host, port, session
-        self._where = f"{host}:{port}"
+        self._where, self.session = where, session
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
@@ -179,7 +180,7 @@ class Connection:
                 self._connect_once()
             except PASSING as error:
                 self._drop()
-                wait_s = retry_wait_s(self.session, error, attempt, give_up_at, self._where)
+                wait_s = retry_wait_s(self.session, error, attempt, give_up_at, str(self._where))
             except BaseException:
                 self._drop()
                 raise
@@ -188,8 +189,7 @@ class Connection:
             time.sleep(wait_s)
 
     def _connect_once(self) -> None:
-        self._socket = socket.create_connection((self._host, self._port), CONNECT_TIMEOUT_S)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = self._where.connect(CONNECT_TIMEOUT_S)
         self._decoder = FrameDecoder()
         self._due.clear()
         self._socket.sendall(self.session.hello())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -20,6 +21,12 @@ class Address(NamedTuple):
 
     host: str
     port: int
+
+    def connect(self, timeout_s: float) -> socket.socket:
+        """A connected socket; raises `OSError`."""
+        connected = socket.create_connection(self, timeout_s)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

@@ -11,6 +11,7 @@ from qenex.client import steps
 from qenex.client.columns import transfer_rows
 from qenex.client.connection import Connection
 from qenex.client.credentials import find_address, find_credential
+from qenex.client.embedded import EmbeddedEngine
 from qenex.client.protocol import LINGER_MAX_US, Operation
 from qenex.client.session import Reply, Request, Session, body_of
 from qenex.client.values import account_id_of
@@ -48,6 +49,7 @@ class QenexClient:
         assets: assets beyond those of ISO 4217 and QXC.
         patience_s: how long a request may go without an answer before it fails, retries included.
         read_only: no session is opened, writes are refused.
+        engine: one in this process, see `embedded`; it is closed with the client.
 
     Raises:
         EngineUnreachable: nothing answers there.
@@ -64,15 +66,40 @@ class QenexClient:
         assets: Assets | None = None,
         patience_s: float = PATIENCE_S,
         read_only: bool = False,
+        engine: EmbeddedEngine | None = None,
     ) -> None:
         self.assets = assets or Assets()
-        where = find_address(address, home)
-        session = Session(credential or find_credential(home), NAME, read_only=read_only, patience_s=patience_s)
-        self._connection = Connection(where.host, where.port, session)
+        self._engine = engine
+        secret = credential or (engine.credential if engine else find_credential(home))
+        session = Session(secret, NAME, read_only=read_only, patience_s=patience_s)
+        self._connection = Connection(engine or find_address(address, home), session)
+
+    @classmethod
+    def embedded(
+        cls, path: str | os.PathLike[str], *, assets: Assets | None = None, confirm_clock: bool = False
+    ) -> Self:
+        """A client with the engine inside this process: the same ledger and journal, durable, without any server.
+
+            with QenexClient.embedded("ledger") as client:
+                account = client.create_account("EUR")
+
+        Args:
+            path: folder of the book; a new book is made where there is none.
+            assets: as in `QenexClient`.
+            confirm_clock: you say that the wall clock is right, though the book's last entry is over an hour from it.
+
+        Raises:
+            BookLocked: another process has it open; the text says which.
+            BookDamaged: its files are not as they were written.
+            StorageFull, StorageFailed: the disk refused.
+        """
+        return cls(engine=EmbeddedEngine(path, confirm_clock=confirm_clock), assets=assets)
 
     def close(self) -> None:
-        """End the connection; closing twice is fine."""
+        """End the connection, and the engine if it is this process's; closing twice is fine."""
         self._connection.close()
+        if self._engine is not None:
+            self._engine.close()
 
     def __enter__(self) -> Self:
         return self

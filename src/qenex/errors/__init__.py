@@ -25,7 +25,7 @@ QenexError
     ├── Busy, Forbidden, ...     one for each error of the protocol
     ├── ConnectionFailed         EngineUnreachable, ConnectionLost
     ├── UnexpectedReply, ClientClosed
-    └── StorageError             BookLocked, BookDamaged
+    └── StorageError             BookLocked, BookDamaged, StorageFailed
 """
 
 from qenex.errors.base import BY_CODE as BY_CODE

@@ -158,3 +158,7 @@ class BookLocked(StorageError, code="book_locked", http_status=503):
 
 class BookDamaged(StorageError, code="book_damaged"):
     """A file of the book is damaged, or was made by a newer release."""
+
+
+class StorageFailed(StorageError, code="storage_failed", http_status=503):
+    """The disk refused what the engine needs; it stopped at once, and the next start finds what is durable."""

@@ -1,8 +1,30 @@
-"""The Rust side: rows in as bytes, rows out as bytearray. Held to the code by stubtest; `Ledger` is its door."""
+"""The Rust side: rows in as bytes, rows out as bytearray. Held to the code by stubtest; `Ledger` and `bootstrap` are its doors."""
 
 from typing import final
 
-__all__ = ["Ledger"]
+__all__ = ["Engine", "Ledger"]
+
+@final
+class Engine:
+    def __new__(
+        cls,
+        *,
+        path: str,
+        book: str | None,
+        owner_token: str,
+        address: tuple[str, int] | None,
+        sessions_max: int,
+        connections_max: int,
+        window_requests: int,
+        window_bytes: int,
+        confirm_clock: bool,
+        stop_fd: int | None,
+    ) -> Engine: ...
+    @property
+    def address(self) -> tuple[str, int] | None: ...
+    def connect(self) -> int: ...
+    def stop(self) -> None: ...
+    def wait(self) -> None: ...
 
 @final
 class Ledger:

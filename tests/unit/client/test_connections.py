@@ -14,6 +14,7 @@ import pytest
 
 from qenex.client.async_connection import AsyncConnection
 from qenex.client.connection import Connection
+from qenex.client.credentials import Address
 from qenex.client.protocol import NO_SESSION, Operation
 from qenex.client.session import Request, Session
 from qenex.errors import (
@@ -51,14 +52,14 @@ def run_blocking(peer: Peer, batches: list[NDArray[np.void]], session: Session) 
     requests = [Request(Operation.CREATE_TRANSFERS, batch) for batch in batches]
     for at, request in enumerate(requests):
         request.waiter = at
-    with closing(Connection(*peer.address, session)) as connection:
+    with closing(Connection(Address(*peer.address), session)) as connection:
         connection.exchange(requests, lambda request, answer: answers.__setitem__(request.waiter, answer))
     return [answers[at] for at in range(len(batches))]
 
 
 def run_async(peer: Peer, batches: list[NDArray[np.void]], session: Session) -> list[Any]:
     async def all_at_once() -> list[Any]:
-        connection = AsyncConnection(*peer.address, session)
+        connection = AsyncConnection(Address(*peer.address), session)
         await connection.open()
         calls = [connection.call(Operation.CREATE_TRANSFERS, batch) for batch in batches]
         answers = await asyncio.gather(*calls, return_exceptions=True)
@@ -200,7 +201,7 @@ def test_a_reader_has_no_session(run: Run) -> None:
 
 def test_context_and_linger_reach_the_engine() -> None:
     with Peer() as peer:
-        connection = Connection(*peer.address, new_session())
+        connection = Connection(Address(*peer.address), new_session())
         reply = connection.call(Operation.CREATE_TRANSFERS, BATCHES[0], linger_us=700, context=b"who and why")
         connection.close()
     assert peer.contexts == [b"who and why"]
@@ -210,7 +211,7 @@ def test_context_and_linger_reach_the_engine() -> None:
 
 def test_a_frame_over_the_limit_is_refused_before_it_is_sent() -> None:
     with Peer() as peer:
-        connection = Connection(*peer.address, new_session())
+        connection = Connection(Address(*peer.address), new_session())
         with pytest.raises(BatchTooLarge):
             connection.call(Operation.CREATE_TRANSFERS, transfers(1, 8_300))
         connection.call(Operation.CREATE_TRANSFERS, BATCHES[0])
@@ -220,7 +221,7 @@ def test_a_frame_over_the_limit_is_refused_before_it_is_sent() -> None:
 
 def test_a_closed_connection_and_a_fork_are_refused() -> None:
     with Peer() as peer:
-        connection = Connection(*peer.address, new_session())
+        connection = Connection(Address(*peer.address), new_session())
         read_end, write_end = os.pipe()
         if (child := os.fork()) == 0:
             try:
@@ -241,7 +242,7 @@ def test_a_closed_connection_and_a_fork_are_refused() -> None:
 
 async def test_a_cancelled_call_disturbs_no_other() -> None:
     with Peer(window=1) as peer:
-        connection = AsyncConnection(*peer.address, new_session())
+        connection = AsyncConnection(Address(*peer.address), new_session())
         calls = [asyncio.ensure_future(connection.call(Operation.CREATE_TRANSFERS, batch)) for batch in BATCHES]
         await asyncio.sleep(0)
         calls[0].cancel()
@@ -255,7 +256,7 @@ async def test_a_cancelled_call_disturbs_no_other() -> None:
 
 async def test_closing_fails_what_is_under_way() -> None:
     with Peer(["silence"]) as peer:
-        connection = AsyncConnection(*peer.address, new_session())
+        connection = AsyncConnection(Address(*peer.address), new_session())
         await connection.open()
         call = asyncio.ensure_future(connection.call(Operation.CREATE_TRANSFERS, BATCHES[0]))
         await asyncio.sleep(0.01)
@@ -275,7 +276,7 @@ def test_an_interrupted_exchange_begins_afresh() -> None:
         return itertools.chain(requests, (request for _ in (1,) for request in stop()))
 
     with Peer() as peer:
-        connection = Connection(*peer.address, new_session())
+        connection = Connection(Address(*peer.address), new_session())
         with pytest.raises(KeyboardInterrupt):
             connection.exchange(interrupted(), lambda *_: None)
         answer = connection.call(Operation.CREATE_TRANSFERS, transfers(9_000, 2))
@@ -286,7 +287,7 @@ def test_an_interrupted_exchange_begins_afresh() -> None:
 
 def test_storage_full_is_raised_by_a_single_call() -> None:
     with Peer(["storage_full"]) as peer:
-        connection = Connection(*peer.address, new_session())
+        connection = Connection(Address(*peer.address), new_session())
         with pytest.raises(StorageFull):
             connection.call(Operation.CREATE_TRANSFERS, BATCHES[0])
         connection.close()

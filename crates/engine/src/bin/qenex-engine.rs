@@ -41,7 +41,7 @@ fn main() -> ExitCode {
 fn configure(arguments: &[String]) -> Result<ServerConfig, String> {
     let (flags, words): (Vec<&String>, Vec<&String>) = arguments.iter().partition(|word| word.starts_with("--"));
     let [folder, book, listen, token_file] = words[..] else { return Err("four arguments are needed".to_owned()) };
-    let mut config = ServerConfig::new(folder, parse_book(book)?);
+    let mut config = ServerConfig::new(folder, Some(parse_book(book)?));
     config.listen = Some(listen.parse().map_err(|_| format!("{listen} is no address with a port"))?);
     let secret = std::fs::read(token_file).map_err(|error| format!("cannot read {token_file}: {error}"))?;
     config.credentials = vec![Credential::owner(secret.trim_ascii())];

@@ -17,7 +17,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use mio::net::TcpListener;
+use mio::net::{TcpListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use qenex_journal::disk::Disk;
@@ -26,10 +26,10 @@ use qenex_journal::log::Reserve;
 use crate::clock::SECOND_NS;
 use crate::engine::{Action, Admission, ConnectionId, Engine, Event, Group, Taken};
 use crate::error::EngineError;
-use crate::frame::{FRAME_MAX, Frame, HEADER_LENGTH, Judgement, judge};
+use crate::frame::{FRAME_MAX, Frame, HEADER_LENGTH};
 
 pub use door::Door;
-use peer::{Input, Peer, Pool};
+use peer::{Input, Peer, Pool, Socket};
 pub use system::stop_signals;
 pub(crate) use system::{is_clock_synchronised, now};
 use threads::{Done, Job, Report, SharedJournal, Worker};
@@ -46,14 +46,6 @@ const TURN_BYTES: usize = 2 * FRAME_MAX;
 const FREE_BYTES_EVERY_NS: u64 = SECOND_NS;
 /// How long the core sleeps at most.
 const SLEEP_MAX_NS: u64 = SECOND_NS;
-
-/// A frame that found no room, to be offered again.
-enum Parked {
-    /// It is complete in its peer's memory.
-    Peer(ConnectionId),
-    /// It came through the door.
-    Door { connection: ConnectionId, bytes: Vec<u8>, arrived_ns: u64 },
-}
 
 /// The core thread's things.
 pub(crate) struct Core<D: Disk> {
@@ -72,9 +64,9 @@ pub(crate) struct Core<D: Disk> {
     readable: VecDeque<ConnectionId>,
     /// Peers that have something to write.
     dirty: BTreeSet<ConnectionId>,
-    parked: VecDeque<Parked>,
+    /// Peers with a complete frame that found no room, to be offered again.
+    parked: VecDeque<ConnectionId>,
     door: Receiver<door::Message>,
-    waiting: door::Waiting,
     done: Receiver<Done<D>>,
     writer: Worker<Group>,
     background: Worker<Job<D>>,
@@ -105,7 +97,9 @@ impl<D: Disk> Core<D> {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(failed("have a waker"))?);
         let mut listener = match parts.listen {
             None => None,
-            Some(address) => Some(TcpListener::bind(address).map_err(failed(&format!("listen on {address}")))?),
+            Some(address) => {
+                Some(TcpListener::bind(address).map_err(|source| EngineError::Listen { address, source })?)
+            }
         };
         let mut address = None;
         if let Some(listener) = &mut listener {
@@ -139,7 +133,6 @@ impl<D: Disk> Core<D> {
             dirty: BTreeSet::new(),
             parked: VecDeque::new(),
             door: messages,
-            waiting: door::Waiting::default(),
             done,
             actions: Vec::new(),
             free_bytes_at_ns: 0,
@@ -210,13 +203,12 @@ impl<D: Disk> Core<D> {
         for action in actions.drain(..) {
             match action {
                 Action::Send { connection, frame } => self.send(connection, frame),
-                Action::Close { connection } => match self.peers.get_mut(&connection) {
-                    Some(peer) => {
+                Action::Close { connection } => {
+                    if let Some(peer) = self.peers.get_mut(&connection) {
                         peer.close();
                         self.dirty.insert(connection);
                     }
-                    None => self.waiting.close(connection),
-                },
+                }
                 Action::Write(group) => self.write(group)?,
                 Action::Prepare => match self.reserve.prepare_next() {
                     Some(job) => self.background.give(Job::Prepare(job))?,
@@ -242,8 +234,6 @@ impl<D: Disk> Core<D> {
         if let Some(peer) = self.peers.get_mut(&connection) {
             peer.send(frame);
             self.dirty.insert(connection);
-        } else if connection >= door::FIRST {
-            self.waiting.answer(connection, frame);
         }
     }
 
@@ -280,20 +270,11 @@ impl<D: Disk> Core<D> {
         while self.accept_again {
             let Some(listener) = &self.listener else { return Ok(()) };
             match listener.accept() {
-                Ok((mut stream, _)) => {
-                    let connection = self.next_peer;
-                    self.next_peer += 1;
-                    let token = Token(usize::try_from(connection).expect("64 bits"));
-                    let interest = Interest::READABLE | Interest::WRITABLE;
-                    // Small answers leave at once. A socket that cannot be watched is a client's bad luck, no more.
-                    if stream.set_nodelay(true).is_err()
-                        || self.poll.registry().register(&mut stream, token, interest).is_err()
-                    {
-                        continue;
+                // Small answers leave at once. A socket that cannot be set up is a client's bad luck, no more.
+                Ok((stream, _)) => {
+                    if stream.set_nodelay(true).is_ok() {
+                        self.welcome(Box::new(stream))?;
                     }
-                    self.peers.insert(connection, Peer::new(stream));
-                    self.step(Event::Opened { connection })?;
-                    self.readable.push_back(connection);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.accept_again = false,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -304,75 +285,50 @@ impl<D: Disk> Core<D> {
         Ok(())
     }
 
-    /// Offers again what found no room, in order; stops at the first that still finds none.
-    fn offer_parked(&mut self) -> Result<(), EngineError> {
-        while let Some(parked) = self.parked.pop_front() {
-            let taken = match &parked {
-                Parked::Peer(connection) => {
-                    if self.offer_body(*connection)? == Taken::Yes {
-                        self.readable.push_back(*connection);
-                        Taken::Yes
-                    } else {
-                        Taken::Parked
-                    }
-                }
-                Parked::Door { connection, bytes, arrived_ns } => self.offer_bytes(*connection, bytes, *arrived_ns)?,
-            };
-            if taken == Taken::Parked {
-                self.parked.push_front(parked);
-                return Ok(());
-            }
+    /// Takes a connection in.
+    fn welcome(&mut self, mut stream: Box<dyn Socket>) -> Result<(), EngineError> {
+        let connection = self.next_peer;
+        self.next_peer += 1;
+        let token = Token(usize::try_from(connection).expect("64 bits"));
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if self.poll.registry().register(&mut stream, token, interest).is_err() {
+            return Ok(());
         }
+        self.peers.insert(connection, Peer::new(stream));
+        self.step(Event::Opened { connection })?;
+        self.readable.push_back(connection);
         Ok(())
     }
 
-    fn is_parked(&self, connection: ConnectionId) -> bool {
-        self.parked.iter().any(|parked| matches!(parked, Parked::Peer(other) if *other == connection))
+    /// Offers again what found no room, in order; stops at the first that still finds none.
+    fn offer_parked(&mut self) -> Result<(), EngineError> {
+        while let Some(connection) = self.parked.pop_front() {
+            if self.offer_body(connection)? == Taken::Parked {
+                self.parked.push_front(connection);
+                return Ok(());
+            }
+            self.readable.push_back(connection);
+        }
+        Ok(())
     }
 
     fn read_door(&mut self) -> Result<(), EngineError> {
         while let Ok(message) = self.door.try_recv() {
             match message {
-                door::Message::Open(connection) => self.step(Event::Opened { connection })?,
-                door::Message::Close(connection) => {
-                    self.waiting.close(connection);
-                    self.step(Event::Closed { connection })?;
+                door::Message::Connect(stream) => {
+                    self.welcome(Box::new(UnixStream::from_std(stream)))?;
                 }
                 door::Message::Stop => self.step(Event::Stop)?,
-                door::Message::Frame { connection, bytes, answer } => {
-                    let Some(Judgement::Good(header, _)) = bytes.first_chunk().map(judge) else {
-                        continue; // Dropping `answer` tells who waits; frames from inside are well-formed.
-                    };
-                    self.waiting.expect(connection, header.request, answer);
-                    let admission = self.engine.admit(connection, &header, &mut self.actions);
-                    self.perform()?;
-                    if admission == Admission::Skip {
-                        continue;
-                    }
-                    let arrived_ns = now().monotonic_ns;
-                    let must_wait = !self.parked.is_empty();
-                    if must_wait || self.offer_bytes(connection, &bytes, arrived_ns)? == Taken::Parked {
-                        self.parked.push_back(Parked::Door { connection, bytes, arrived_ns });
-                    }
-                }
             }
         }
         Ok(())
-    }
-
-    fn offer_bytes(&mut self, connection: ConnectionId, bytes: &[u8], arrived_ns: u64) -> Result<Taken, EngineError> {
-        let Some(Judgement::Good(header, _)) = bytes.first_chunk().map(judge) else { return Ok(Taken::Yes) };
-        let event = Event::Frame { connection, header: &header, body: &bytes[HEADER_LENGTH..], arrived_ns };
-        let taken = self.engine.step(now(), event, &mut self.actions)?;
-        self.perform()?;
-        Ok(taken)
     }
 
     /// Reads from those that may have something, each in its turn.
     fn read_peers(&mut self) -> Result<(), EngineError> {
         for _ in 0..self.readable.len() {
             let Some(connection) = self.readable.pop_front() else { break };
-            if self.is_parked(connection) {
+            if self.parked.contains(&connection) {
                 continue;
             }
             if !self.read_peer(connection)? {
@@ -421,7 +377,7 @@ impl<D: Disk> Core<D> {
                     if !self.parked.is_empty() && self.engine.may_park(&header)
                         || self.offer_body(connection)? == Taken::Parked
                     {
-                        self.parked.push_back(Parked::Peer(connection));
+                        self.parked.push_back(connection);
                         return Ok(true);
                     }
                 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 
-use mio::net::TcpStream;
+use mio::event::Source;
 
 use crate::frame::{Defect, Frame, HEADER_LENGTH, Header, Judgement, judge};
 
@@ -62,8 +62,13 @@ enum Stage {
     Skip { left: usize },
 }
 
+/// A socket that does not block, of whatever kind.
+pub(super) trait Socket: Read + Write + Source + Send {}
+
+impl<T: Read + Write + Source + Send> Socket for T {}
+
 pub(super) struct Peer {
-    stream: TcpStream,
+    stream: Box<dyn Socket>,
     small: Box<[u8]>,
     begin: usize,
     end: usize,
@@ -79,7 +84,7 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: Box<dyn Socket>) -> Self {
         Self {
             stream,
             small: vec![0; SMALL].into_boxed_slice(),
@@ -192,7 +197,7 @@ impl Peer {
             self.small.copy_within(self.begin..self.end, 0);
             (self.begin, self.end) = (0, self.end - self.begin);
         }
-        let count = read(&mut self.stream, &mut self.small[self.end..])?;
+        let count = read(&mut *self.stream, &mut self.small[self.end..])?;
         self.end += count;
         Ok(count > 0)
     }
@@ -207,7 +212,7 @@ impl Peer {
             (buffer, first)
         });
         while *filled < length {
-            let count = read(&mut self.stream, &mut buffer[*filled..length])?;
+            let count = read(&mut *self.stream, &mut buffer[*filled..length])?;
             if count == 0 {
                 return Ok(false);
             }
@@ -265,7 +270,7 @@ impl Peer {
 }
 
 /// Reads once; 0 if there is nothing now.
-fn read(stream: &mut TcpStream, into: &mut [u8]) -> Result<usize, ()> {
+fn read(stream: &mut dyn Socket, into: &mut [u8]) -> Result<usize, ()> {
     loop {
         match stream.read(into) {
             Ok(0) => return Err(()),

@@ -50,7 +50,7 @@ impl TestServer {
     }
 
     pub fn config(&self) -> ServerConfig {
-        let mut config = ServerConfig::new(self.folder.path(), BOOK);
+        let mut config = ServerConfig::new(self.folder.path(), Some(BOOK));
         config.listen = Some("127.0.0.1:0".parse().unwrap());
         config.credentials = vec![Credential::owner(SECRET)];
         config.confirm_clock = true;
