@@ -58,6 +58,8 @@ def _serve(settings: Settings) -> None:
         confirm_clock=False,
         stop_fd=stop_read,
     )
+    for note in engine.notes:
+        sys.stderr.write(f"engine: {note}\n")
     address = ":".join(map(str, engine.address or ()))
     bootstrap.write_run_file(settings.engine_file, {"pid": os.getpid(), "binary": address, "book": folder.name})
     try:

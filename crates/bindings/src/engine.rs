@@ -18,6 +18,7 @@ use crate::convert;
 pub(crate) struct Engine {
     path: String,
     address: Option<SocketAddr>,
+    notes: Vec<String>,
     /// The process that started it: a fork has none of its threads.
     process: u32,
     server: Mutex<Option<Server>>,
@@ -58,14 +59,20 @@ impl Engine {
         config.confirm_clock = confirm_clock;
         config.stop = stop_fd.map(duplicate).transpose()?;
         let server = py.detach(|| Server::start(config)).map_err(|error| raised(py, &path, &error))?;
-        let (address, process) = (server.address(), std::process::id());
-        Ok(Self { path, address, process, server: Mutex::new(Some(server)) })
+        let (address, notes, process) = (server.address(), server.notes().to_vec(), std::process::id());
+        Ok(Self { path, address, notes, process, server: Mutex::new(Some(server)) })
     }
 
     /// Host and port that it listens on.
     #[getter]
     fn address(&self) -> Option<(String, u16)> {
         self.address.map(|address| (address.ip().to_string(), address.port()))
+    }
+
+    /// What somebody who runs the book should know of how it was found, a line each; usually nothing.
+    #[getter]
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 
     /// A new connection from this process: the descriptor of a connected stream socket, the caller's to close.

@@ -100,6 +100,7 @@ pub struct Gauges {
     pub transfers: u64,
     pub pending: u64,
     pub segments: u64,
+    pub journal_bytes: u64,
     pub checkpoint_entry: u64,
     pub checkpoint_age_s: u64,
     pub free_bytes: u64,
@@ -159,8 +160,13 @@ impl Metrics {
             ("transfers", "Transfers recorded.", gauges.transfers),
             ("pending", "Pending transfers that are open.", gauges.pending),
             ("segments", "Segments, the open one included.", gauges.segments),
+            ("journal_bytes", "Bytes of the journal's files up to its end.", gauges.journal_bytes),
             ("checkpoint_entry", "Last entry in the newest checkpoint.", gauges.checkpoint_entry),
-            ("checkpoint_age_seconds", "Seconds since the newest checkpoint.", gauges.checkpoint_age_s),
+            (
+                "checkpoint_age_seconds",
+                "Seconds since the state that the newest checkpoint holds.",
+                gauges.checkpoint_age_s,
+            ),
             ("free_bytes", "Bytes that can still be written to the disk.", gauges.free_bytes),
             ("writable", "1, or the number of the error that a write would get.", gauges.writable),
         ] {

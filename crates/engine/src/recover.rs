@@ -2,6 +2,7 @@
 
 use std::thread::JoinHandle;
 
+use qenex_journal::checkpoint::{self, PassedOver, Position};
 use qenex_journal::derived::{LedgerStore, Options as StoreOptions, SealedSegment, SegmentError};
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{Genesis, Journal, JournalError, Options as JournalOptions, Recovery, Tip, read};
@@ -40,8 +41,26 @@ pub struct Opened<D: Disk> {
     pub state: State<D>,
     /// How the journal was found; `None` if the book is new.
     pub recovery: Option<Recovery>,
+    /// Checkpoints that could not be used.
+    pub passed_over: Vec<PassedOver>,
     /// Entries that were replayed.
     pub replayed: u64,
+}
+
+impl<D: Disk> Opened<D> {
+    /// What somebody who runs the book should know of how it was found, a line each.
+    #[must_use]
+    pub fn notes(&self) -> Vec<String> {
+        let cut = self.recovery.iter().flat_map(|recovery| &recovery.cut).map(|cut| {
+            format!(
+                "a crash tore group {}, which was never acknowledged: {} bytes from byte {} of {} on were cut off ({}) \
+                 and kept as {}",
+                cut.number, cut.bytes, cut.offset, cut.file, cut.why, cut.kept
+            )
+        });
+        let passed = self.passed_over.iter().map(|over| format!("{} was passed over: {}", over.name, over.what));
+        cut.chain(passed).collect()
+    }
 }
 
 /// Opens a book whose disk's lock the caller holds; makes it if there is none.
@@ -49,7 +68,7 @@ pub struct Opened<D: Disk> {
 /// # Errors
 /// [`EngineError`]; a journal that is damaged was not changed.
 pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, EngineError> {
-    let (mut journal, recovery) = match Journal::open(disk, options.journal, 0) {
+    let (mut journal, recovery) = match open_journal(disk, options) {
         Ok((journal, recovery)) => (journal, Some(recovery)),
         Err(JournalError::Missing) => {
             Journal::create(
@@ -62,7 +81,7 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
                     created: options.now.wall_ns,
                 },
             )?;
-            (Journal::open(disk, options.journal, 0)?.0, None)
+            (open_journal(disk, options)?.0, None)
         }
         Err(error) => return Err(error.into()),
     };
@@ -70,17 +89,57 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
     if let Some(expected) = options.book.filter(|expected| *expected != book) {
         return Err(EngineError::WrongBook { found: book, expected });
     }
-    let mut state = State::new(LedgerStore::new(disk.clone(), book, options.store));
-    replay(disk, &mut state, journal.tip().number)?;
-    let replayed = state.entry();
+    let last = *journal.tip();
+    let mut passed_over = Vec::new();
+    let mut state = restore(disk, book, options.store, &last, &mut passed_over)?;
+    let begin = state.entry();
+    replay(disk, &mut state, last.number)?;
+    let replayed = state.entry() - begin;
 
     // An untrusted clock must not push the journal's time ahead: nothing brings it back.
-    let last = journal.tip().timestamp;
-    let plausible = options.clock_trusted || last == 0 || options.now.wall_ns.abs_diff(last) <= JUMP_NS;
-    let timestamp = if plausible { options.now.wall_ns.max(last + 1) } else { last + 1 };
+    let plausible =
+        options.clock_trusted || last.timestamp == 0 || options.now.wall_ns.abs_diff(last.timestamp) <= JUMP_NS;
+    let timestamp = if plausible { options.now.wall_ns.max(last.timestamp + 1) } else { last.timestamp + 1 };
     let tip = journal.start(options.writer, RELEASE, timestamp)?;
     replay(disk, &mut state, tip.number)?;
-    Ok(Opened { journal, tip, state, recovery, replayed })
+    Ok(Opened { journal, tip, state, recovery, passed_over, replayed })
+}
+
+/// Opens the journal, which reaches at least to where the newest checkpoint stands.
+fn open_journal<D: Disk>(disk: &D, options: &OpenOptions) -> Result<(Journal<D>, Recovery), JournalError> {
+    let floor = checkpoint::newest_group(disk)?;
+    Journal::open(disk, options.journal, floor)
+}
+
+/// The state in the newest checkpoint that can be used, or that of an empty book.
+fn restore<D: Disk>(
+    disk: &D,
+    book: [u8; 16],
+    options: StoreOptions,
+    tip: &Tip,
+    passed_over: &mut Vec<PassedOver>,
+) -> Result<State<D>, EngineError> {
+    let judge = |position: &Position| stands(disk, position, tip);
+    if let Some(loaded) = checkpoint::load(disk, book, options, judge, passed_over)? {
+        let name = format!("the checkpoint after entry {}", loaded.position.entry);
+        match State::from_checkpoint(loaded) {
+            Ok(state) => return Ok(state),
+            Err(what) => passed_over.push(PassedOver { name, what }),
+        }
+    }
+    Ok(State::new(LedgerStore::new(disk.clone(), book, options)))
+}
+
+/// Whether the journal has the group that a checkpoint stands on.
+fn stands<D: Disk>(disk: &D, position: &Position, tip: &Tip) -> Result<(), String> {
+    if position.group > tip.number {
+        return Err(format!("it stands on group {}, and the journal ends with {}", position.group, tip.number));
+    }
+    let group = read(disk, position.entry, position.group).and_then(|mut groups| groups.next_group());
+    let same = group
+        .map_err(|error| error.to_string())?
+        .is_some_and(|group| (group.header().number, group.hash()) == (position.group, &position.group_hash));
+    if same { Ok(()) } else { Err(format!("its group {} is not the journal's", position.group)) }
 }
 
 /// Applies everything from the state's last entry to group `until`.

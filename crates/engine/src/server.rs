@@ -65,6 +65,7 @@ impl ServerConfig {
 #[derive(Debug)]
 pub struct Server {
     address: Option<SocketAddr>,
+    notes: Vec<String>,
     door: Door,
     thread: Option<JoinHandle<Result<(), EngineError>>>,
 }
@@ -90,6 +91,7 @@ impl Server {
         };
         let opened = recover::open(&disk, &options)?;
         let header = *opened.journal.header();
+        let notes = opened.notes();
         let engine = Engine::new(Setup {
             state: opened.state,
             tip: opened.tip,
@@ -113,13 +115,19 @@ impl Server {
         };
         let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run);
         let thread = thread.map_err(|source| EngineError::io("start the engine thread", source))?;
-        Ok(Self { address, door, thread: Some(thread) })
+        Ok(Self { address, notes, door, thread: Some(thread) })
     }
 
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> Option<SocketAddr> {
         self.address
+    }
+
+    /// What somebody who runs the book should know of how it was found, a line each; usually nothing.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The way in from this process.

@@ -6,6 +6,7 @@
 use core::fmt;
 use std::collections::VecDeque;
 
+use qenex_journal::checkpoint::{Begun, Loaded, Position};
 use qenex_journal::derived::{Entry, LedgerStore, SealJob};
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{EntryKind, EntryView, EpochRow, Hash};
@@ -43,6 +44,39 @@ pub struct Mark {
     pub sessions_hash: Hash,
     /// The running hash of results.
     pub results_hash: Hash,
+}
+
+/// What a checkpoint keeps of the engine beside ledger and sessions: its section `configuration`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct EngineRow {
+    configuration: Configuration,
+    results_hash: Hash,
+    reserved: [u8; 32],
+}
+
+/// Where in the journal the entry stands that is being applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The life of the book.
+    pub incarnation: [u8; 16],
+    /// The journal of the book.
+    pub journal: u32,
+    /// Number of the group.
+    pub group: u64,
+    /// Its chain hash.
+    pub group_hash: Hash,
+}
+
+/// What is known of the newest checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Newest {
+    /// The last entry in it, 0 if there is none.
+    pub entry: u64,
+    /// Timestamp of that entry.
+    pub timestamp: u64,
+    /// Sealed segments that it refers to.
+    pub segments: u32,
 }
 
 /// An entry that cannot be applied: the journal was written by something else than this program's releases.
@@ -115,12 +149,15 @@ pub struct State<D: Disk> {
     group: u64,
     /// The epoch in force.
     epoch: u64,
-    /// The running hash of results up to `group`.
+    /// The running hash of results up to `entry`.
+    running_hash: Hash,
+    /// The same up to `group`.
     results_hash: Hash,
-    /// Results of the group under way.
-    group_results: Sha256,
     /// Closed segments that nobody seals yet.
     seal_jobs: VecDeque<SealJob>,
+    /// The last entry closed a segment.
+    ends_segment: bool,
+    newest: Newest,
 }
 
 impl<D: Disk> State<D> {
@@ -134,10 +171,90 @@ impl<D: Disk> State<D> {
             timestamp: 0,
             group: 0,
             epoch: 0,
+            running_hash: [0; 32],
             results_hash: [0; 32],
-            group_results: Sha256::new(),
             seal_jobs: VecDeque::new(),
+            ends_segment: false,
+            newest: Newest::default(),
         }
+    }
+
+    /// The state that a checkpoint holds.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn from_checkpoint(loaded: Loaded<D>) -> Result<Self, String> {
+        let row = EngineRow::read_from_bytes(&loaded.configuration)
+            .map_err(|_| "its configuration is not as this release writes it".to_owned())?;
+        let sessions = Sessions::read(&loaded.sessions).map_err(|_| "its sessions contradict each other".to_owned())?;
+        let position = loaded.position;
+        if position.release > RELEASE {
+            return Err(format!("it is of release {} of the kernel, this program has {RELEASE}", position.release));
+        }
+        let segments = loaded.store.counters().segments - 1;
+        let mut state = Self::new(loaded.store);
+        state.machine = Machine::new(state.machine.into_store(), position.timestamp);
+        state.sessions = sessions;
+        state.configuration = row.configuration;
+        (state.entry, state.timestamp) = (position.entry, position.timestamp);
+        // The group may have more entries; that it is complete is known when the next one begins.
+        (state.group, state.epoch) = (position.group - 1, position.epoch);
+        (state.running_hash, state.results_hash) = (row.results_hash, row.results_hash);
+        state.newest = Newest { entry: position.entry, timestamp: position.timestamp, segments };
+        Ok(state)
+    }
+
+    /// Whether the last entry closed a segment: right after it a checkpoint can begin.
+    pub const fn ends_segment(&self) -> bool {
+        self.ends_segment
+    }
+
+    /// Begins a checkpoint right after an entry that closed a segment and stands at `place`. Returns all of it but the
+    /// accounts, which [`LedgerStore::checkpoint_step`] copies, and the mark that says what it hashes to, but for the
+    /// hash of the ledger.
+    pub fn begin_checkpoint(&mut self, place: &Place) -> (Begun, Mark) {
+        let mut sessions = Vec::new();
+        self.sessions.write(&mut sessions);
+        let mark = self.mark_but(Sha256::digest(&sessions).into());
+        let position = Position {
+            incarnation: place.incarnation,
+            journal: place.journal,
+            release: RELEASE,
+            epoch: self.epoch,
+            group: place.group,
+            group_hash: place.group_hash,
+            entry: self.entry,
+            timestamp: self.machine.timestamp(),
+        };
+        let row = EngineRow { configuration: self.configuration, results_hash: self.running_hash, reserved: [0; 32] };
+        let begun = self.machine.store_mut().begin_checkpoint(position, 1, sessions, row.as_bytes().to_vec());
+        (begun, mark)
+    }
+
+    /// What a mark of the state as it is now says. Takes as long as hashing all accounts does.
+    pub fn mark(&self) -> Mark {
+        Mark { state_hash: self.machine.store().state_hash(), ..self.mark_but(self.sessions.digest()) }
+    }
+
+    /// A mark without the hash of the ledger.
+    const fn mark_but(&self, sessions_hash: Hash) -> Mark {
+        let (entry, results_hash) = (self.entry, self.running_hash);
+        Mark { entry, reserved: [0; 24], state_hash: [0; 32], sessions_hash, results_hash }
+    }
+
+    /// The newest checkpoint.
+    pub const fn newest(&self) -> &Newest {
+        &self.newest
+    }
+
+    /// A checkpoint is on disk.
+    pub const fn set_newest(&mut self, newest: Newest) {
+        self.newest = newest;
+    }
+
+    /// Segments that were closed since the newest checkpoint.
+    pub fn segments_since_checkpoint(&self) -> u32 {
+        self.machine.store().counters().segments - 1 - self.newest.segments
     }
 
     /// The ledger.
@@ -180,8 +297,8 @@ impl<D: Disk> State<D> {
         self.epoch
     }
 
-    /// The running hash of results up to [`State::group`]: SHA-256 over the hash before it (first: zeros) and the
-    /// SHA-256 of, for each entry of the group, its number (u64) and its results.
+    /// The running hash of results up to [`State::group`]. For each entry: SHA-256 over the hash before it (first:
+    /// zeros), the entry's number (u64) and its results, so that groups mean nothing to it.
     pub const fn results_hash(&self) -> &Hash {
         &self.results_hash
     }
@@ -236,10 +353,12 @@ impl<D: Disk> State<D> {
             // the reader lets no other unknown kind pass.
             Some(EntryKind::Mark | EntryKind::End) | None => {}
         }
-        self.group_results.update(entry.to_le_bytes());
-        self.group_results.update(results[begin..].as_bytes());
+        let hash = Sha256::new().chain_update(self.running_hash).chain_update(entry.to_le_bytes());
+        self.running_hash = hash.chain_update(results[begin..].as_bytes()).finalize().into();
         let store = self.machine.store_mut();
-        self.seal_jobs.extend(store.close_entry(&Entry { number: entry, operation, timestamp }, &results[begin..]));
+        let closed = store.close_entry(&Entry { number: entry, operation, timestamp }, &results[begin..]);
+        self.ends_segment = closed.is_some();
+        self.seal_jobs.extend(closed);
         self.entry = entry;
         self.timestamp = timestamp;
         Ok(())
@@ -252,10 +371,8 @@ impl<D: Disk> State<D> {
     }
 
     /// All entries of a group have been applied.
-    pub fn end_group(&mut self, group: u64) {
-        let hash = core::mem::take(&mut self.group_results);
-        self.results_hash =
-            Sha256::new().chain_update(self.results_hash).chain_update(hash.finalize()).finalize().into();
+    pub const fn end_group(&mut self, group: u64) {
+        self.results_hash = self.running_hash;
         self.group = group;
     }
 

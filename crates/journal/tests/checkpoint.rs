@@ -100,7 +100,7 @@ proptest! {
         let mut ledger = Ledger::new(SimDisk::new(), options(segment_rows), every);
         requests.iter().for_each(|request| ledger.apply(request));
         let mut passed_over = Vec::new();
-        let loaded = load(&ledger.disk, BOOK, options(segment_rows), &mut passed_over).expect("a disk");
+        let loaded = load(&ledger.disk, BOOK, options(segment_rows), |_| Ok(()), &mut passed_over).expect("a disk");
         prop_assert_eq!(passed_over, []);
         if let Some(loaded) = loaded {
             prop_assert!(ledger.finished.contains(&loaded.position));
@@ -149,7 +149,7 @@ fn a_damaged_checkpoint_is_passed_over_for_the_older_one() {
     assert_eq!(names.len(), 2, "the last two are kept");
     let newest = read(&ledger.disk, names[1]);
     let position = |passed_over: &mut Vec<_>| {
-        let loaded = load(&ledger.disk, BOOK, options(60), passed_over).expect("a disk");
+        let loaded = load(&ledger.disk, BOOK, options(60), |_| Ok(()), passed_over).expect("a disk");
         loaded.map(|loaded| loaded.position.entry)
     };
     let good = position(&mut Vec::new());

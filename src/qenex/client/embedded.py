@@ -53,6 +53,8 @@ class EmbeddedEngine:
             confirm_clock=confirm_clock,
             stop_fd=None,
         )
+        self.notes = tuple(self._engine.notes)
+        """What you should know of how the book was found, a line each; usually nothing."""
 
     def __str__(self) -> str:
         return str(self.path)

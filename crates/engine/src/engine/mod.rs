@@ -9,6 +9,8 @@
 //!
 //! Nothing is applied before it is durable, so what reads see is durable too.
 
+mod backup;
+mod checkpoint;
 mod connection;
 mod hello;
 mod pipeline;
@@ -30,6 +32,8 @@ use crate::metrics::Metrics;
 use crate::sessions::SessionId;
 use crate::state::{ApplyError, State};
 
+pub use backup::BackupJob;
+pub use checkpoint::{CheckpointDone, CheckpointJob};
 use connection::{Connection, Live};
 pub use pipeline::Group;
 use pipeline::Pipeline;
@@ -78,6 +82,10 @@ pub enum Event<'a, D: Disk> {
         /// What it made; `None` if there is no space for it.
         segment: Option<Box<SealedSegment<D>>>,
     },
+    /// A job of [`Action::Checkpoint`] is over.
+    Checkpointed(CheckpointDone),
+    /// The job of [`Action::Backup`] is over: the folder, or why there is no backup.
+    BackedUp(Result<String, String>),
     /// Time has passed, or there is [`Engine::has_work`].
     Wake,
     /// Bytes that can still be written to the disk, as the runtime asks now and then.
@@ -109,6 +117,10 @@ pub enum Action {
     Prepare,
     /// Seal a segment, then [`Event::Sealed`]. One at a time.
     Seal(SealJob),
+    /// Do this for the checkpoint under way, then [`Event::Checkpointed`]; jobs are done in order.
+    Checkpoint(CheckpointJob),
+    /// Copy the journal, then [`Event::BackedUp`]. One at a time; it need not be over for the engine to end.
+    Backup(BackupJob),
     /// Append the end entry with this timestamp, then [`Event::Ended`].
     End {
         /// UTC nanoseconds.
@@ -181,6 +193,8 @@ pub struct Engine<D: Disk> {
     live: BTreeMap<SessionId, Live>,
     pipeline: Pipeline,
     upkeep: upkeep::Upkeep,
+    checkpoints: checkpoint::Checkpoints,
+    backup: Option<backup::Waiting>,
     metrics: Metrics,
 }
 
@@ -202,6 +216,8 @@ impl<D: Disk> Engine<D> {
             credentials: setup.credentials,
             connections: BTreeMap::new(),
             live: BTreeMap::new(),
+            checkpoints: checkpoint::Checkpoints::default(),
+            backup: None,
             metrics: Metrics::default(),
         }
     }
@@ -224,6 +240,8 @@ impl<D: Disk> Engine<D> {
             Event::Prepared { done } => self.prepared(done),
             Event::Sealed { segment } => self.sealed(segment),
             Event::FreeBytes(bytes) => self.upkeep.free_bytes = bytes,
+            Event::Checkpointed(done) => self.checkpoint_done(done),
+            Event::BackedUp(result) => self.backed_up(result, actions),
             Event::Wake => self.wake(actions)?,
             Event::Stop => self.upkeep.stopping = true,
             Event::Ended => {

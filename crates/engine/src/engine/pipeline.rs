@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use qenex_journal::disk::{BLOCK, Disk};
-use qenex_journal::log::{EntryHeader, EntryKind, EntryView, GroupBuilder, GroupHeader, Tip, entry_bytes};
+use qenex_journal::log::{EntryHeader, EntryKind, EntryView, GroupBuilder, GroupHeader, Hash, Tip, entry_bytes};
 use qenex_kernel::row::{BATCH_MAX, EventResult, TIMESTAMP_MAX};
 use qenex_kernel::status::{CreateAccountStatus, CreateTransferStatus, SetAccountTermsStatus};
 use qenex_kernel::store::Store;
@@ -67,6 +67,7 @@ impl Group {
 struct Applying {
     group: Group,
     number: u64,
+    hash: Hash,
     done: usize,
 }
 
@@ -97,8 +98,8 @@ pub(super) struct Pipeline {
     pulse_was_full: bool,
     /// When the first step of applying the group in front began, for the metrics.
     applied_since_ns: Option<u64>,
-    /// The last durable group.
-    synced: u64,
+    /// Where the journal ends.
+    tip: Tip,
 }
 
 impl Pipeline {
@@ -120,7 +121,7 @@ impl Pipeline {
             pulse: (0, 0),
             pulse_was_full: false,
             applied_since_ns: None,
-            synced: tip.number,
+            tip: *tip,
         }
     }
 
@@ -163,9 +164,9 @@ impl Pipeline {
         applying + self.writing.map_or(0, |(bytes, _)| bytes) + self.building.length as u64
     }
 
-    /// The last durable group.
-    pub(super) const fn synced(&self) -> u64 {
-        self.synced
+    /// Where the journal ends: the last durable group.
+    pub(super) const fn tip(&self) -> &Tip {
+        &self.tip
     }
 
     /// Timestamp of the last entry that was given one.
@@ -305,8 +306,8 @@ impl<D: Disk> Engine<D> {
         self.metrics.group_rows += u64::from(group.rows);
         self.metrics.group_requests_max = self.metrics.group_requests_max.max(u64::from(group.requests));
         self.pipeline.writing = None;
-        self.pipeline.synced = tip.number;
-        self.pipeline.applying.push_back(Applying { group, number: tip.number, done: 0 });
+        self.pipeline.tip = *tip;
+        self.pipeline.applying.push_back(Applying { group, number: tip.number, hash: tip.hash, done: 0 });
     }
 
     /// Applies and answers the next entries that are durable: some thousand rows, or one entry.
@@ -327,6 +328,7 @@ impl<D: Disk> Engine<D> {
         let mut weight = 0;
         for view in applying.group.builder.views().skip(applying.done) {
             self.apply_entry(&view, &applying.group, actions)?;
+            self.begin_checkpoint(applying.number, &applying.hash, actions);
             applying.done += 1;
             weight += ENTRY_ROWS + view.header.rows as usize;
             if weight >= STEP_ROWS {

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::write::{Refusal, Request};
 use super::{Action, Engine, Taken};
+use crate::clock::SECOND_NS;
 use crate::frame::{ErrorCode, Frame, Header, Kind, Operation, Status};
 use crate::limits::RELEASE;
 use crate::metrics::Gauges;
@@ -25,6 +26,10 @@ impl<D: Disk> Engine<D> {
             timestamp: self.state.timestamp(),
             ..self.answer(Kind::Reply, request.header.session)
         };
+        if request.operation == Operation::Backup {
+            self.must_be_owner(request)?;
+            return self.backup(request, header, actions);
+        }
         let frame = self.run(request, header)?;
         self.metrics.reads += 1;
         actions.push(Action::Send { connection: request.connection, frame });
@@ -84,11 +89,7 @@ impl<D: Disk> Engine<D> {
                 self.clock.confirm();
                 Frame::copied(header, &[])
             }
-            Operation::Backup => {
-                self.must_be_owner(request)?;
-                return Err((ErrorCode::Failed, "there is nothing to back up yet".to_owned()));
-            }
-            Operation::CreateAccounts | Operation::CreateTransfers | Operation::SetAccountTerms => {
+            Operation::Backup | Operation::CreateAccounts | Operation::CreateTransfers | Operation::SetAccountTerms => {
                 return Err((ErrorCode::UnknownOperation, format!("{} is no read", request.operation.name())));
             }
         };
@@ -119,14 +120,16 @@ impl<D: Disk> Engine<D> {
             incarnation: self.incarnation,
             epoch: self.state.epoch(),
             entry: self.state.entry(),
-            group: self.pipeline.synced(),
+            group: self.pipeline.tip().number,
             timestamp: self.state.timestamp(),
             accounts: counters.accounts,
             transfers: counters.transfers,
             pending: counters.pending,
             sessions: u32::try_from(self.state.sessions().len()).unwrap_or(u32::MAX),
             release: RELEASE,
+            journal_bytes: self.reserve.journal_bytes(),
             free_bytes: self.upkeep.free_bytes,
+            checkpoint_entry: self.state.newest().entry,
             segments: counters.segments,
             writable: u32::from(self.writable()),
             ..Status::ZERO
@@ -140,16 +143,18 @@ impl<D: Disk> Engine<D> {
             sessions: self.state.sessions().len() as u64,
             queue_requests: self.live.values().map(|live| live.in_flight.len() as u64).sum(),
             queue_bytes: self.pipeline.bytes(),
-            group: self.pipeline.synced(),
+            group: self.pipeline.tip().number,
             entry: self.state.entry(),
             accounts: counters.accounts,
             transfers: counters.transfers,
             pending: counters.pending,
             segments: u64::from(counters.segments),
+            journal_bytes: self.reserve.journal_bytes(),
+            checkpoint_entry: self.state.newest().entry,
+            checkpoint_age_s: self.clock.wall_ns().saturating_sub(self.state.newest().timestamp) / SECOND_NS,
             free_bytes: self.upkeep.free_bytes,
             clock_lag_ns: self.pipeline.last_timestamp().saturating_sub(self.clock.wall_ns()),
             writable: u64::from(self.writable()),
-            ..Gauges::default()
         }
     }
 }

@@ -68,6 +68,7 @@ impl<D: Disk> Engine<D> {
         self.apply_some(actions)?;
         self.prepare(actions);
         self.seal(actions);
+        self.step_checkpoint(actions);
         self.end(actions);
         Ok(())
     }
@@ -94,6 +95,7 @@ impl<D: Disk> Engine<D> {
         let now_ns = self.clock.monotonic_ns();
         (self.pipeline.is_applying() && !self.state.machine().store().seal_backlog())
             || self.pipeline.flush_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
+            || self.checkpoints.has_work()
             || (self.upkeep.stopping && !self.upkeep.ending && self.pipeline.is_idle())
     }
 

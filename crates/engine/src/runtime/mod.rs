@@ -1,4 +1,5 @@
-//! What carries the engine out: one core thread with its sockets, a writer thread, a background thread.
+//! What carries the engine out: one core thread with its sockets, and threads that write
+//! groups, prepare files, and do what may take its time.
 //!
 //! The core thread turns what happens into events and carries out the actions. A group goes to the writer thread while
 //! the core applies the one before and reads the next; a small one is written by the core itself if it has nothing
@@ -21,7 +22,7 @@ use mio::net::{TcpListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
 use qenex_journal::disk::Disk;
-use qenex_journal::log::Reserve;
+use qenex_journal::log::{PrepareJob, Reserve};
 
 use crate::clock::SECOND_NS;
 use crate::engine::{Action, Admission, ConnectionId, Engine, Event, Group, Taken};
@@ -69,7 +70,8 @@ pub(crate) struct Core<D: Disk> {
     door: Receiver<door::Message>,
     done: Receiver<Done<D>>,
     writer: Worker<Group>,
-    background: Worker<Job<D>>,
+    preparer: Worker<PrepareJob<D>>,
+    background: Worker<Job>,
     actions: Vec<Action>,
     free_bytes_at_ns: u64,
     /// Connections wait to be accepted, and could not be.
@@ -119,6 +121,7 @@ impl<D: Disk> Core<D> {
         let core = Self {
             engine: parts.engine,
             writer: threads::writer(journal.clone(), report.clone())?,
+            preparer: threads::preparer(report.clone())?,
             background: threads::background(parts.disk.clone(), report)?,
             disk: parts.disk,
             journal,
@@ -211,10 +214,12 @@ impl<D: Disk> Core<D> {
                 }
                 Action::Write(group) => self.write(group)?,
                 Action::Prepare => match self.reserve.prepare_next() {
-                    Some(job) => self.background.give(Job::Prepare(job))?,
+                    Some(job) => self.preparer.give(job)?,
                     None => self.step(Event::Prepared { done: true })?,
                 },
                 Action::Seal(job) => self.background.give(Job::Seal(job))?,
+                Action::Checkpoint(job) => self.background.give(Job::Checkpoint(job))?,
+                Action::Backup(job) => self.background.give(Job::Backup(job))?,
                 Action::End { timestamp } => {
                     let (applied, results_hash) = (self.engine.state().group(), *self.engine.state().results_hash());
                     let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -251,6 +256,8 @@ impl<D: Disk> Core<D> {
                 Done::Written(group, tip) => self.step(Event::Written { group, tip: tip? })?,
                 Done::Prepared(done) => self.step(Event::Prepared { done: done? })?,
                 Done::Sealed(segment) => self.step(Event::Sealed { segment: segment? })?,
+                Done::Checkpointed(done) => self.step(Event::Checkpointed(done?))?,
+                Done::BackedUp(result) => self.step(Event::BackedUp(result))?,
             }
         }
         Ok(())

@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use mio::Waker;
+use qenex_journal::checkpoint::Writer;
 use qenex_journal::derived::{SealJob, SealedSegment, SegmentError};
-use qenex_journal::disk::Disk;
-use qenex_journal::log::{Appended, Journal, JournalError, PrepareJob, Progress, Tip};
+use qenex_journal::disk::{Disk, DiskError, FileDisk};
+use qenex_journal::log::{Appended, Journal, JournalError, PrepareJob, Progress, Tip, backup};
 
-use crate::engine::Group;
+use crate::engine::{BackupJob, CheckpointDone, CheckpointJob, Group};
 use crate::error::EngineError;
 
 /// What a thread has done.
@@ -20,14 +21,20 @@ pub(super) enum Done<D: Disk> {
     Prepared(Result<bool, EngineError>),
     /// A sealed segment, or none for lack of space.
     Sealed(Result<Option<Box<SealedSegment<D>>>, EngineError>),
+    /// A step of a checkpoint.
+    Checkpointed(Result<CheckpointDone, EngineError>),
+    /// A backup: the folder, or why there is none.
+    BackedUp(Result<String, String>),
 }
 
 /// Something to do in the background.
-pub(super) enum Job<D: Disk> {
-    /// Prepare the journal's next file.
-    Prepare(PrepareJob<D>),
+pub(super) enum Job {
     /// Seal a segment.
     Seal(SealJob),
+    /// A step of a checkpoint.
+    Checkpoint(CheckpointJob),
+    /// Copy the journal.
+    Backup(BackupJob),
 }
 
 /// A journal that two threads write, never at the same time.
@@ -106,12 +113,66 @@ pub(super) fn writer<D: Disk>(journal: SharedJournal<D>, report: Report<D>) -> R
     })
 }
 
+/// Starts the thread that prepares the journal's files: writes wait for it, so it does nothing else.
+pub(super) fn preparer<D: Disk>(report: Report<D>) -> Result<Worker<PrepareJob<D>>, EngineError> {
+    Worker::start("preparer", move |job| report.done(Done::Prepared(prepare(job))))
+}
+
 /// Starts the thread that does what may take its time.
-pub(super) fn background<D: Disk>(disk: D, report: Report<D>) -> Result<Worker<Job<D>>, EngineError> {
+pub(super) fn background<D: Disk>(disk: D, report: Report<D>) -> Result<Worker<Job>, EngineError> {
+    let mut writer = None;
     Worker::start("background", move |job| match job {
-        Job::Prepare(job) => report.done(Done::Prepared(prepare(job))),
         Job::Seal(job) => report.done(Done::Sealed(seal(&job, &disk))),
+        Job::Checkpoint(job) => report.done(Done::Checkpointed(checkpoint(job, &disk, &mut writer))),
+        Job::Backup(job) => start_backup(job, disk.clone(), report.clone()),
     })
+}
+
+/// Takes a step of a checkpoint; `writer` holds its file from the first step to the last.
+fn checkpoint<D: Disk>(
+    job: CheckpointJob,
+    disk: &D,
+    writer: &mut Option<Writer<D>>,
+) -> Result<CheckpointDone, EngineError> {
+    let step = || match job {
+        CheckpointJob::Begin(begun) => {
+            *writer = Some(Writer::new(disk, *begun)?);
+            Ok(CheckpointDone::Written)
+        }
+        // Without a writer the file was given up before.
+        CheckpointJob::Accounts(rows) => writer
+            .as_mut()
+            .map_or(Ok(CheckpointDone::NoSpace), |writer| writer.accounts(&rows).map(|()| CheckpointDone::Written)),
+        CheckpointJob::Finish(files) => writer
+            .take()
+            .map_or(Ok(CheckpointDone::NoSpace), |writer| writer.finish(&files).map(CheckpointDone::Finished)),
+    };
+    match step() {
+        Err(error) if DiskError::is_full(&error) => {
+            *writer = None;
+            Ok(CheckpointDone::NoSpace)
+        }
+        done => Ok(done?),
+    }
+}
+
+/// Copies the journal on a thread of its own, for that takes as long as it is large. The engine can end meanwhile:
+/// what is copied does not change any more, and a backup without its manifest is none.
+fn start_backup<D: Disk>(job: BackupJob, disk: D, report: Report<D>) -> bool {
+    let again = report.clone();
+    let run = move || {
+        report.done(Done::BackedUp(copy(&job, &disk)));
+    };
+    match std::thread::Builder::new().name("backup".to_owned()).spawn(run) {
+        Ok(_) => true,
+        Err(error) => again.done(Done::BackedUp(Err(format!("cannot start a thread: {error}")))),
+    }
+}
+
+fn copy<D: Disk>(job: &BackupJob, disk: &D) -> Result<String, String> {
+    let target = FileDisk::new(&job.folder).map_err(|error| error.to_string())?;
+    backup(disk, &job.tip, &[], &target, |_| {}).map_err(|error| error.to_string())?;
+    Ok(job.folder.clone())
 }
 
 fn prepare<D: Disk>(mut job: PrepareJob<D>) -> Result<bool, EngineError> {

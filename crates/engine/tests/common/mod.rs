@@ -39,14 +39,24 @@ impl Drop for Folder {
 /// A server on a free port.
 pub struct TestServer {
     folder: Folder,
+    adjust: fn(&mut ServerConfig),
     server: Option<Server>,
 }
 
 impl TestServer {
     pub fn start() -> Self {
-        let mut this = Self { folder: Folder::new(), server: None };
+        Self::start_with(|_| {})
+    }
+
+    /// With some of its configuration changed.
+    pub fn start_with(adjust: fn(&mut ServerConfig)) -> Self {
+        let mut this = Self { folder: Folder::new(), adjust, server: None };
         this.restart();
         this
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn config(&self) -> ServerConfig {
@@ -54,6 +64,7 @@ impl TestServer {
         config.listen = Some("127.0.0.1:0".parse().unwrap());
         config.credentials = vec![Credential::owner(SECRET)];
         config.confirm_clock = true;
+        (self.adjust)(&mut config);
         config
     }
 

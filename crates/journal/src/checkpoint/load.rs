@@ -32,7 +32,29 @@ pub struct Loaded<D: Disk> {
     pub configuration: Vec<u8>,
 }
 
-/// Restores the newest checkpoint that is whole. `None` means that the journal is replayed from its beginning. The
+/// The group that the newest checkpoint stands on whose manifest is whole, 0 if there is none: the journal reaches at
+/// least so far.
+///
+/// # Errors
+/// The disk's, when the folder cannot even be listed.
+pub fn newest_group<D: Disk>(disk: &D) -> Result<u64> {
+    let manifest = names(disk)?.iter().rev().find_map(|name| {
+        let file = disk.open(name, Caching::Cached).ok()?;
+        read_manifest(&file).ok()
+    });
+    Ok(manifest.map_or(0, |manifest| manifest.position.group))
+}
+
+fn names<D: Disk>(disk: &D) -> Result<Vec<String>> {
+    let mut names = match disk.list(FOLDER) {
+        Err(error) if error.is_missing() => Vec::new(),
+        names => names?,
+    };
+    names.retain(|name| name.ends_with(".qxc"));
+    Ok(names)
+}
+
+/// Restores the newest checkpoint that is whole and that `judge` has nothing against. `None` means that the journal is replayed from its beginning. The
 /// checkpoints that had to be passed over are told in `passed_over`.
 ///
 /// # Errors
@@ -41,18 +63,13 @@ pub fn load<D: Disk>(
     disk: &D,
     book: [u8; 16],
     options: Options,
+    judge: impl Fn(&Position) -> core::result::Result<(), String>,
     passed_over: &mut Vec<PassedOver>,
 ) -> Result<Option<Loaded<D>>> {
-    let mut names = match disk.list(FOLDER) {
-        Ok(names) => names,
-        Err(error) if error.is_missing() => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    names.retain(|name| name.ends_with(".qxc"));
-    for name in names.iter().rev() {
-        match load_one(disk, book, options, name) {
+    for name in names(disk)?.into_iter().rev() {
+        match load_one(disk, book, options, &name, &judge) {
             Ok(loaded) => return Ok(Some(loaded)),
-            Err(what) => passed_over.push(PassedOver { name: name.clone(), what }),
+            Err(what) => passed_over.push(PassedOver { name, what }),
         }
     }
     Ok(None)
@@ -63,9 +80,14 @@ fn load_one<D: Disk>(
     book: [u8; 16],
     options: Options,
     name: &str,
+    judge: impl Fn(&Position) -> core::result::Result<(), String>,
 ) -> core::result::Result<Loaded<D>, String> {
     let file = disk.open(name, Caching::Cached).map_err(|e| e.to_string())?;
-    let manifest = read_manifest(&file, book)?;
+    let manifest = read_manifest(&file)?;
+    if manifest.book != book {
+        return Err("it is another book's".to_owned());
+    }
+    judge(&manifest.position)?;
     let [accounts, pending, terms, sessions, configuration, files] = manifest.table;
     let accounts: Vec<Account> = read_rows(&file, &accounts)?;
     let pending: Vec<PendingRow> = read_rows(&file, &pending)?;
@@ -87,7 +109,7 @@ fn load_one<D: Disk>(
     Ok(Loaded { store, position: manifest.position, sessions, configuration })
 }
 
-fn read_manifest<F: DiskFile>(file: &F, book: [u8; 16]) -> core::result::Result<Manifest, String> {
+fn read_manifest<F: DiskFile>(file: &F) -> core::result::Result<Manifest, String> {
     let length = file.length().map_err(|e| e.to_string())?;
     let offset = length.checked_sub(MANIFEST_LENGTH as u64).ok_or("it is shorter than a manifest")?;
     let mut manifest = Manifest::new_zeroed();
@@ -102,9 +124,6 @@ fn read_manifest<F: DiskFile>(file: &F, book: [u8; 16]) -> core::result::Result<
         if section.kind != place || section.version != 1 {
             return Err(format!("section {} of version {} is unknown", section.kind, section.version));
         }
-    }
-    if manifest.book != book {
-        return Err("it is another book's".to_owned());
     }
     Ok(manifest)
 }

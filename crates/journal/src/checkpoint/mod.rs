@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 
 pub(crate) use format::PendingRow;
 pub use format::{Position, SealedFile};
-pub use load::{Loaded, PassedOver, load};
+pub use load::{Loaded, PassedOver, load, newest_group};
 pub use writer::Writer;
 
 use crate::derived::LedgerStore;
@@ -43,6 +43,11 @@ impl Begun {
     }
 }
 
+/// Hash of a state, from those of its accounts, its open pending transfers and its terms.
+fn state_hash(accounts: &[u8; 32], pending: &[u8; 32], terms: &[u8; 32]) -> [u8; 32] {
+    Sha256::new().chain_update(accounts).chain_update(pending).chain_update(terms).finalize().into()
+}
+
 pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
@@ -56,10 +61,6 @@ impl<D: Disk> LedgerStore<D> {
         let accounts: [u8; 32] = accounts.finalize().into();
         let pending = sha256(self.pending_rows().as_bytes());
         let terms = sha256(self.terms_rows().as_bytes());
-        let mut state = Sha256::new();
-        state.update(accounts);
-        state.update(pending);
-        state.update(terms);
-        state.finalize().into()
+        state_hash(&accounts, &pending, &terms)
     }
 }

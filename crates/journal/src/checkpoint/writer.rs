@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
 use super::format::{FOLDER, Kind, MANIFEST_LENGTH, Manifest, Section, file_name};
-use super::{Begun, SealedFile, sha256};
+use super::{Begun, SealedFile, sha256, state_hash};
 use crate::disk::{Caching, Disk, DiskFile, Result};
 use qenex_kernel::row::{Account, AccountTerms};
 
@@ -65,14 +65,15 @@ impl<D: Disk> Writer<D> {
         Ok(Section { kind: kind as u16 + 1, version: 1, row_size, offset, count, sha256: sha256(bytes) })
     }
 
-    /// Writes the rest, makes it durable and gives it its name; removes all but the newest two.
+    /// Writes the rest, makes it durable and gives it its name; removes all but the newest two. Returns the hash of
+    /// the state in it, which is that of [`LedgerStore::state_hash`](crate::derived::LedgerStore::state_hash).
     ///
     /// # Errors
     /// The disk's; the checkpoints before it stay.
     ///
     /// # Panics
     /// If accounts are missing or a sealed file is.
-    pub fn finish(mut self, files: &[SealedFile]) -> Result<()> {
+    pub fn finish(mut self, files: &[SealedFile]) -> Result<[u8; 32]> {
         let accounts = self.begun.accounts;
         assert_eq!(self.written, accounts * Account::SIZE as u64, "all accounts are written before the rest");
         assert_eq!(files.len(), self.begun.segments as usize, "all segments are sealed before the checkpoint is");
@@ -95,6 +96,8 @@ impl<D: Disk> Writer<D> {
             self.section(Kind::Configuration, 1, &begun.configuration)?,
             self.section(Kind::Files, 48, files.as_bytes())?,
         ];
+        let [accounts, pending, terms, ..] = &manifest.table;
+        let state_hash = state_hash(&accounts.sha256, &pending.sha256, &terms.sha256);
         manifest.file_length = self.written + MANIFEST_LENGTH as u64;
         manifest.sha256 = manifest.digest();
         self.put(manifest.as_bytes())?;
@@ -107,7 +110,8 @@ impl<D: Disk> Writer<D> {
         for old in names.iter().rev().skip(KEPT) {
             self.disk.remove(old)?;
         }
-        self.disk.sync_folder(FOLDER)
+        self.disk.sync_folder(FOLDER)?;
+        Ok(state_hash)
     }
 }
 

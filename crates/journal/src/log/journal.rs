@@ -126,7 +126,7 @@ impl<D: Disk> Journal<D> {
         options.check()?;
         let found = recovery::recover(disk, floor)?;
         let (header, tip) = (found.last.header, found.recovery.tip);
-        let reserve = Reserve::new(disk, options, header.file, found.spare.as_ref())?;
+        let reserve = Reserve::new(disk, options, &tip, found.spare.as_ref())?;
         let stage = Stage::Opened;
         let journal = Self { disk: disk.clone(), options, reserve, header, file: None, length: 0, tip, stage };
         Ok((journal, found.recovery))

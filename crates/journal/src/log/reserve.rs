@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::files::{Spare, name_of};
 use super::marker::remove_if_there;
-use super::{BLOCK_BYTES, FOLDER, Options, Result};
+use super::{BLOCK_BYTES, FOLDER, Options, Result, Tip};
 use crate::disk::{AlignedBuffer, Caching, Disk, DiskFile};
 
 /// Written at once while a file is prepared.
@@ -27,6 +27,11 @@ enum Next<F> {
 }
 
 struct State<F> {
+    /// Bytes of the files before the current one.
+    before: u64,
+    /// How far the current file is written, and its length; zeros before the first start.
+    offset: u64,
+    length: u64,
     /// Bytes that groups may still take in the current file.
     left: u64,
     /// Number of the file after the current one.
@@ -58,7 +63,7 @@ impl<D: Disk> Clone for Reserve<D> {
 pub(super) const KEPT_FOR_END: u64 = BLOCK_BYTES;
 
 impl<D: Disk> Reserve<D> {
-    pub(super) fn new(disk: &D, options: Options, last_file: u64, spare: Option<&Spare>) -> Result<Self> {
+    pub(super) fn new(disk: &D, options: Options, last: &Tip, spare: Option<&Spare>) -> Result<Self> {
         let mut next = Next::Absent;
         if let Some(spare) = spare {
             // The options may have changed since it was prepared.
@@ -69,7 +74,13 @@ impl<D: Disk> Reserve<D> {
                 disk.sync_folder(FOLDER)?;
             }
         }
-        let state = State { left: 0, sequence: last_file + 1, bytes: options.file_bytes_first, next };
+        // At its start a journal cuts the last file to where it ends.
+        let mut before = last.offset;
+        for number in 1..last.file {
+            before += disk.open(&name_of(number), Caching::Cached)?.length()?;
+        }
+        let (sequence, bytes) = (last.file + 1, options.file_bytes_first);
+        let state = State { before, offset: 0, length: 0, left: 0, sequence, bytes, next };
         Ok(Self { inner: Arc::new(Inner { disk: disk.clone(), options, state: Mutex::new(state) }) })
     }
 
@@ -86,6 +97,13 @@ impl<D: Disk> Reserve<D> {
             Next::Ready { bytes, .. } => state.left.max(usable(*bytes)),
             _ => state.left,
         }
+    }
+
+    /// Bytes of the journal's files up to its end.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        let state = self.state();
+        state.before + state.offset
     }
 
     /// Whether it is time for [`Reserve::prepare_next`].
@@ -125,6 +143,8 @@ impl<D: Disk> Reserve<D> {
             Next::Ready { file, bytes } if usable(bytes) >= need => {
                 let sequence = state.sequence;
                 state.sequence += 1;
+                state.before += state.length;
+                (state.offset, state.length) = (0, 0);
                 state.bytes = (2 * bytes).clamp(self.inner.options.file_bytes_first, self.inner.options.file_bytes_max);
                 state.left = 0;
                 Some((sequence, file, bytes))
@@ -139,6 +159,7 @@ impl<D: Disk> Reserve<D> {
     /// States how far the current file is written; its header is durable.
     pub(super) fn set_position(&self, offset: u64, length: u64) {
         let mut state = self.state();
+        (state.offset, state.length) = (offset, length);
         state.left = length.saturating_sub(offset).saturating_sub(KEPT_FOR_END);
         if matches!(state.next, Next::Taken) {
             state.next = Next::Absent;

@@ -1,0 +1,58 @@
+//! Backups while the engine works: another thread copies the journal, which only grows, up to where it is durable.
+
+use qenex_journal::disk::Disk;
+use qenex_journal::log::Tip;
+
+use super::write::{Refusal, Request};
+use super::{Action, ConnectionId, Engine, Taken};
+use crate::frame::{ErrorCode, Frame, Header};
+
+/// A copy of the book to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupJob {
+    /// The folder to copy to, absolute; it must be empty or not be there.
+    pub folder: String,
+    /// The last group to copy.
+    pub tip: Tip,
+}
+
+/// Who waits for the backup that is under way.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    connection: ConnectionId,
+    header: Header,
+}
+
+impl<D: Disk> Engine<D> {
+    pub(super) fn backup(
+        &mut self,
+        request: &Request<'_>,
+        header: Header,
+        actions: &mut Vec<Action>,
+    ) -> Result<Taken, Refusal> {
+        let failed = |text: String| (ErrorCode::Failed, text);
+        let folder = core::str::from_utf8(request.rows).map_err(|_| failed("the path is not UTF-8".to_owned()))?;
+        if !folder.starts_with('/') || folder.contains('\0') {
+            return Err(failed(format!("{folder:?} is no absolute path on the engine's machine")));
+        }
+        if self.backup.is_some() {
+            return Err(failed("a backup is under way; one at a time".to_owned()));
+        }
+        self.backup = Some(Waiting { connection: request.connection, header });
+        let job = BackupJob { folder: folder.to_owned(), tip: *self.pipeline.tip() };
+        actions.push(Action::Backup(job));
+        Ok(Taken::Yes)
+    }
+
+    /// The backup is there, and has this path; or it is not, for this reason.
+    pub(super) fn backed_up(&mut self, result: Result<String, String>, actions: &mut Vec<Action>) {
+        let Some(Waiting { connection, header }) = self.backup.take() else { return };
+        match result {
+            Ok(folder) => {
+                let frame = Frame::copied(header, folder.as_bytes());
+                actions.push(Action::Send { connection, frame });
+            }
+            Err(why) => self.refuse(connection, &header, ErrorCode::Failed, why, actions),
+        }
+    }
+}
