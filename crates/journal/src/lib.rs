@@ -6,6 +6,7 @@
 pub mod checkpoint;
 pub mod derived;
 pub mod disk;
+mod huge;
 pub mod log;
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -95,6 +95,9 @@ pub trait Store {
     fn prepare_accounts(&mut self, _rows: &[Account]) {}
     /// Reads ahead what `create_transfers` will ask for.
     fn prepare_transfers(&mut self, _rows: &[Transfer]) {}
+    /// These rows come next, of those prepared; the first is taken now. What the others need can be brought near.
+    #[inline]
+    fn approach_transfers(&self, _rows: &[Transfer]) {}
 
     /// The account with this id.
     fn find_account(&self, id: u128) -> Option<Self::Handle>;

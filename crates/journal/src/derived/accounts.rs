@@ -21,7 +21,7 @@ pub(crate) const SLOTS_MAX: usize = (1 << 31) - 1;
 #[repr(C, align(128))]
 pub(crate) struct AccountLine(pub(crate) Account);
 
-const BLOCK_BITS: u32 = 12;
+const BLOCK_BITS: u32 = 14;
 
 /// Accounts, the index of their ids, their terms.
 #[derive(Debug, Default)]

@@ -15,6 +15,7 @@ const BUCKET: usize = 16;
 /// Cells filled on average in a full generation, of [`BUCKET`]: few buckets overflow.
 const BUCKET_FILL: usize = 10;
 const LINE_BYTES: usize = 64;
+const PAGE_BYTES: usize = 4_096;
 /// Segments that the first generation can number.
 const SEGMENT_BITS_MIN: u32 = 3;
 const SEGMENT_BITS_MAX: u32 = 16;
@@ -24,6 +25,28 @@ const SEGMENT_BITS_MAX: u32 = 16;
 pub(crate) struct Directory {
     generations: Vec<Generation>,
     segment_keys_max: usize,
+    /// Memory for the next generation.
+    room: Option<Room>,
+}
+
+/// Zeroed memory for a generation's cells that the system has really given: a new generation is touched all over at
+/// once, and whoever adds keys should not wait for page after page.
+pub(crate) struct Room(Vec<u32>);
+
+impl Room {
+    /// Takes as long as zeroing it does.
+    pub(crate) fn new(cells: usize) -> Self {
+        let mut cells = vec![0; cells];
+        // A value that may be anything is written, or the compiler would see that nothing changes.
+        cells.iter_mut().step_by(PAGE_BYTES / 4).for_each(|cell| *cell = core::hint::black_box(0));
+        Self(cells)
+    }
+}
+
+impl core::fmt::Debug for Room {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Room({})", self.0.len())
+    }
 }
 
 #[derive(Debug)]
@@ -41,24 +64,50 @@ struct Generation {
 impl Directory {
     /// A directory for segments of at most `segment_keys_max` keys.
     pub(crate) fn new(segment_keys_max: usize) -> Self {
-        Self { generations: Vec::new(), segment_keys_max }
+        Self { generations: Vec::new(), segment_keys_max, room: None }
     }
 
     /// Makes room for the keys of a segment. Segments come in order.
     pub(crate) fn open_segment(&mut self, segment: u32) {
-        let keys = self.segment_keys_max;
-        if let Some(newest) = self.generations.last() {
-            let numbers = (1 << newest.segment_bits) - 1;
-            if newest.used + keys <= newest.capacity() && segment - newest.first_segment < numbers {
-                return;
-            }
+        if self.has_place(segment, self.segment_keys_max) {
+            return;
         }
+        let (keys, segment_bits) = self.next_generation();
+        let cells = match self.room.take() {
+            Some(Room(cells)) if cells.len() == Generation::cells(keys) => cells,
+            _ => vec![0; Generation::cells(keys)],
+        };
+        self.generations.push(Generation::new(cells, keys, segment_bits, segment));
+    }
+
+    /// How many cells of [`Room`] the segment after `segment`, which is open, may need a new generation of; `None` if
+    /// it needs none or has its room.
+    pub(crate) fn wanted_room(&self, segment: u32) -> Option<usize> {
+        let wanted = self.room.is_none() && !self.has_place(segment + 1, 2 * self.segment_keys_max);
+        wanted.then(|| Generation::cells(self.next_generation().0))
+    }
+
+    /// Takes memory for the next generation.
+    pub(crate) fn give_room(&mut self, room: Room) {
+        self.room = Some(room);
+    }
+
+    /// Whether the newest generation takes so many keys more, and can number the segment.
+    fn has_place(&self, segment: u32, keys: usize) -> bool {
+        self.generations.last().is_some_and(|newest| {
+            let numbers = (1 << newest.segment_bits) - 1;
+            newest.used + keys <= newest.capacity() && segment - newest.first_segment < numbers
+        })
+    }
+
+    /// Keys of the next generation, and bits that number its segments: room for twice the segments of the one before.
+    fn next_generation(&self) -> (usize, u32) {
         let generation = index32(self.generations.len());
-        // Room for twice the segments of the generation before. A segment usually has half the keys it could have, so
-        // that a generation holds up to twice the segments it was made for; hence the extra bit, and one for the plus one.
+        // A segment usually has half the keys it could have, so that a generation holds up to twice the segments it
+        // was made for; hence the extra bit, and one for the plus one.
         let segments = 4usize << generation.min(SEGMENT_BITS_MAX - SEGMENT_BITS_MIN - 1);
-        let segment_bits = (SEGMENT_BITS_MIN + 1 + generation).min(SEGMENT_BITS_MAX);
-        self.generations.push(Generation::new(segments * keys / 2 + keys / 2, segment_bits, segment));
+        let keys = self.segment_keys_max;
+        (segments * keys / 2 + keys / 2, (SEGMENT_BITS_MIN + 1 + generation).min(SEGMENT_BITS_MAX))
     }
 
     /// Starts loading the lines where `prefix` belongs.
@@ -96,10 +145,19 @@ impl Directory {
 }
 
 impl Generation {
-    fn new(keys: usize, segment_bits: u32, first_segment: u32) -> Self {
-        let buckets = keys.div_ceil(BUCKET_FILL).max(1);
-        let cells = vec![0u32; buckets * BUCKET + LINE_BYTES / 4];
-        // Zeroed memory comes from the system untouched; only its beginning is not aligned to a line.
+    /// Cells for so many keys.
+    fn cells(keys: usize) -> usize {
+        Self::buckets(keys) * BUCKET + LINE_BYTES / 4
+    }
+
+    fn buckets(keys: usize) -> usize {
+        keys.div_ceil(BUCKET_FILL).max(1)
+    }
+
+    /// `cells` are zeros, as many as [`Generation::cells`] says.
+    fn new(cells: Vec<u32>, keys: usize, segment_bits: u32, first_segment: u32) -> Self {
+        let buckets = Self::buckets(keys);
+        // Their beginning need not be aligned to a line.
         let misaligned = cells.as_ptr().addr() % LINE_BYTES;
         let offset = if misaligned == 0 { 0 } else { (LINE_BYTES - misaligned) / 4 };
         Self { cells, offset, buckets, segment_bits, first_segment, used: 0 }
@@ -216,6 +274,28 @@ mod tests {
         let false_hits =
             (0..100_000u128).filter(|&i| directory.find(prefix(keys.id(1 << 64 | i)), Some).is_some()).count();
         assert!(false_hits < 5, "{false_hits}");
+    }
+
+    #[test]
+    fn room_that_was_made_ahead_is_used_when_the_next_generation_begins() {
+        let mut directory = Directory::new(200);
+        let (mut asked, mut used) = (0, 0);
+        for segment in 0..60u32 {
+            let generations = directory.generations.len();
+            let ready = directory.room.as_ref().map(|room| room.0.as_ptr());
+            directory.open_segment(segment);
+            if directory.generations.len() > generations {
+                let cells = directory.generations.last().map(|newest| newest.cells.as_ptr());
+                assert!(segment == 0 || ready == cells, "a new generation has its room by then");
+                used += 1;
+            }
+            if let Some(cells) = directory.wanted_room(segment) {
+                directory.give_room(Room::new(cells));
+                asked += 1;
+            }
+            (0..200).for_each(|key| directory.insert(u64::from(segment * 1_000 + key) << 20, segment));
+        }
+        assert!(used > 2 && asked >= used - 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::num::{high64, low64};
 use super::row_table::{Place, RowTable, SIDE};
 
 /// Bits of a row's number within a chunk.
-pub(crate) const CHUNK_BITS: u32 = 13;
+pub(crate) const CHUNK_BITS: u32 = 15;
 
 /// A transfer in two cache lines.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]

@@ -28,8 +28,10 @@ use super::view::View;
 use super::{Counters, Entry, Options};
 use crate::disk::Disk;
 
-/// Rows ahead of the one being applied for which memory is asked.
-const AHEAD: usize = 16;
+/// How many rows before its turn a row's indexes are asked for, and the accounts that they lead to: early enough for
+/// memory to answer, late enough to be still near.
+const INDEXES_AHEAD: usize = 24;
+const ROWS_AHEAD: usize = 12;
 
 /// Closed segments that may wait to be sealed.
 const CLOSED_MAX: usize = 2;
@@ -179,7 +181,8 @@ impl<D: Disk> LedgerStore<D> {
         self.closed.push_back(closed);
         self.segment_weight = 0;
         self.expiries_before_entry = 0;
-        let job = SealJob { book: self.book, keys: self.keys, rows, cache: Arc::clone(&self.cache) };
+        let room = self.directory.wanted_room(number);
+        let job = SealJob { book: self.book, keys: self.keys, rows, cache: Arc::clone(&self.cache), room };
         (!self.in_memory).then_some(job)
     }
 
@@ -187,9 +190,12 @@ impl<D: Disk> LedgerStore<D> {
     ///
     /// # Panics
     /// If it is not the oldest closed one.
-    pub fn sealed(&mut self, segment: SealedSegment<D>) {
+    pub fn sealed(&mut self, mut segment: SealedSegment<D>) {
         assert_eq!(segment.number() as usize, self.sealed.len(), "segments are sealed in order");
         let closed = self.closed.pop_front().expect("a sealed segment was closed");
+        if let Some(room) = segment.room.take() {
+            self.directory.give_room(room);
+        }
         self.sealed.push(segment);
         if let Some(open) = closed.recycle() {
             self.spare.push(open);
@@ -411,13 +417,18 @@ impl<D: Disk> Store for LedgerStore<D> {
     }
 
     fn prepare_transfers(&mut self, rows: &[Transfer]) {
-        for (i, row) in rows.iter().enumerate() {
+        rows.iter().take(INDEXES_AHEAD).for_each(|row| self.prefetch_indexes(row));
+        rows.iter().take(ROWS_AHEAD).for_each(|row| self.prefetch_rows(row));
+    }
+
+    #[inline]
+    fn approach_transfers(&self, rows: &[Transfer]) {
+        if let Some(row) = rows.get(INDEXES_AHEAD) {
             self.prefetch_indexes(row);
-            if let Some(before) = i.checked_sub(AHEAD) {
-                self.prefetch_rows(&rows[before]);
-            }
         }
-        rows[rows.len().saturating_sub(AHEAD)..].iter().for_each(|row| self.prefetch_rows(row));
+        if let Some(row) = rows.get(ROWS_AHEAD) {
+            self.prefetch_rows(row);
+        }
     }
 
     #[inline]

@@ -103,7 +103,7 @@ impl<S: Store> Machine<S> {
     ) -> Result<(), Misuse> {
         let first_slot = self.begin(timestamp, rows.len())?;
         self.store.prepare_accounts(rows);
-        self.run(first_slot, rows, results, Self::create_account);
+        self.run(first_slot, rows, results, |machine, row, _, slot| machine.create_account(row, slot));
         Ok(())
     }
 
@@ -122,7 +122,10 @@ impl<S: Store> Machine<S> {
     ) -> Result<(), Misuse> {
         let first_slot = self.begin(timestamp, rows.len())?;
         self.store.prepare_transfers(rows);
-        self.run(first_slot, rows, results, Self::create_transfer);
+        self.run(first_slot, rows, results, |machine, row, from_row, slot| {
+            machine.store.approach_transfers(from_row);
+            machine.create_transfer(row, slot)
+        });
         Ok(())
     }
 

@@ -23,21 +23,22 @@ struct Chain {
 }
 
 impl<S: Store> Machine<S> {
-    /// Takes a request's rows in order. The store's scope is open exactly while an unbroken chain is under way.
+    /// Takes a request's rows in order: `create` gets a row, the rows from it on, and its slot. The store's scope is open exactly while an unbroken chain is under way.
     #[inline]
     pub(super) fn run<Row: RequestRow>(
         &mut self,
         first_slot: u64,
         rows: &[Row],
         results: &mut Vec<EventResult>,
-        create: impl Fn(&mut Self, &Row, u64) -> Verdict<Row::Status>,
+        create: impl Fn(&mut Self, &Row, &[Row], u64) -> Verdict<Row::Status>,
     ) {
         let Some(first) = rows.first() else { return };
         let request = Request { imported: first.is_imported(), first_slot };
         let last_slot = self.timestamp;
         let mut chain: Option<Chain> = None;
         results.reserve(rows.len());
-        for (slot, row) in (first_slot..).zip(rows) {
+        let (mut slot, mut rest) = (first_slot, rows);
+        while let Some((row, after)) = rest.split_first() {
             let linked = row.is_linked();
             let last = slot == last_slot;
             if linked && chain.is_none() {
@@ -51,7 +52,7 @@ impl<S: Store> Machine<S> {
                 refused(Row::Status::LINKED_EVENT_FAILED)
             } else {
                 match request.admit(row) {
-                    Ok(()) => create(self, row, slot),
+                    Ok(()) => create(self, row, rest, slot),
                     Err(status) => refused(status),
                 }
             };
@@ -75,6 +76,7 @@ impl<S: Store> Machine<S> {
             {
                 self.store.keep_scope();
             }
+            (slot, rest) = (slot.saturating_add(1), after);
         }
     }
 

@@ -9,6 +9,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 use super::cache::{Block, Cache};
 use super::format::{BLOCK, FENCE, FOOTER_LENGTH, Footer, Kind, Section, checksum, file_name};
 use super::seal::DenseKey;
+use crate::derived::directory::Room;
 use crate::derived::hash::Keys;
 use crate::derived::num::{index, index32};
 use crate::disk::{Caching, Disk, DiskError, DiskFile};
@@ -58,6 +59,8 @@ pub struct SealedSegment<D: Disk> {
     pub(super) tables: Tables,
     pub(super) times: Vec<u64>,
     indexes: Vec<(Kind, Index)>,
+    /// Memory that its sealing made ready for the directory.
+    pub(crate) room: Option<Room>,
 }
 
 /// Where the tables are.
@@ -142,6 +145,7 @@ impl<D: Disk> SealedSegment<D> {
             tables,
             times: Vec::new(),
             indexes: Vec::new(),
+            room: None,
         };
         segment.times = segment.read_section(section(Kind::TIMES))?;
         let kinds = (16..27).map(Kind);

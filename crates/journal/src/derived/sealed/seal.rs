@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use qenex_kernel::row::Transfer;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::super::directory::Room;
 use super::super::field::{Field, ROW_BITS, entry};
 use super::super::hash::{Keys, prefix};
 use super::super::num::index32;
@@ -24,6 +25,8 @@ pub struct SealJob {
     pub(crate) keys: Keys,
     pub(crate) rows: Arc<Rows>,
     pub(crate) cache: Arc<Mutex<Cache>>,
+    /// Cells of the directory's next generation, whose memory is to be made ready on the way.
+    pub(crate) room: Option<usize>,
 }
 
 /// A key that so many rows have that a bit a row is less than eight bytes for each of its rows.
@@ -65,7 +68,9 @@ impl SealJob {
         drop(file);
         disk.rename(&temporary, &file_name(number))?;
         disk.sync_folder(FOLDER)?;
-        SealedSegment::open(disk, self.book, number, Some(sha256), Arc::clone(&self.cache))
+        let mut segment = SealedSegment::open(disk, self.book, number, Some(sha256), Arc::clone(&self.cache))?;
+        segment.room = self.room.map(Room::new);
+        Ok(segment)
     }
 
     fn write<F: DiskFile>(&self, file: &F) -> Result<[u8; 32]> {
