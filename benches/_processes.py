@@ -1,4 +1,4 @@
-"""Processes that benches start: the engine and the HTTP API as users run them, and the native programs that load them."""
+"""Processes that benches start: engine and HTTP API as users run them, and the native programs that load them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,30 @@ class Process:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1_024
         return 0
+
+
+class Watch:
+    """Looks every few milliseconds how much anonymous memory a process has, while it is entered."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.most_bytes = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while True:
+            self.most_bytes = max(self.most_bytes, self._process.anonymous_bytes)
+            if self._over.wait(0.02):
+                return
 
 
 class Instance:

@@ -27,8 +27,8 @@ def main() -> None:
     millions = int(asked.of(2, 1))
     table = Table(
         "Apply in process",
-        f"{millions},000,000 transfers a round, 8,189 a batch, through Machine and LedgerStore with every segment index "
-        "it keeps. Mixed: 20% two-phase, 10% linked, 5% refused, accounts with history.",
+        f"{millions},000,000 transfers a round, 8,189 a batch, through Machine and LedgerStore with every index of "
+        "the segment kept. Mixed: 20% two-phase, 10% linked, 5% refused, accounts with history.",
         asked,
     )
     found = {}
@@ -47,8 +47,8 @@ def main() -> None:
             table.at_least(name, figures, "/s", TARGETS[name])
         table.note(f"Longest batch, {name}: {longest / 1_000:.1f} ms.")
     table.limit(
-        "one core's memory latency: each transfer touches two accounts, a slot of the id table, and appends a row of 128 "
-        "bytes; with a million accounts the rows no longer fit the second-level cache."
+        "one core's memory latency: each transfer touches two accounts, a slot of the id table, and appends a row of "
+        "128 bytes; with a million accounts the rows no longer fit the second-level cache."
     )
     table.show()
 

@@ -33,9 +33,10 @@ def main() -> None:
     batches, seconds = int(asked.of(250, 20)), asked.of(4, 0.5)
     table = Table(
         "Python client, numpy batches",
-        f"Simple transfers between {ACCOUNTS:,} accounts. Throughput: {batches * BATCH_MAX:,} rows a round in one call of "
-        f"`QenexClient.create_transfers`, rows made beforehand. Offered: {OFFERED:,} transfers a second for {seconds:g} s "
-        "by `AsyncQenexClient`, batches at fixed times; a latency counts from the time at which its batch was due.",
+        f"Simple transfers between {ACCOUNTS:,} accounts. Throughput: {batches * BATCH_MAX:,} rows a round in one call "
+        f"of `QenexClient.create_transfers`, rows made beforehand. Offered: {OFFERED:,} transfers a second for "
+        f"{seconds:g} s by `AsyncQenexClient`, batches at fixed times; a latency counts from the time at which its "
+        "batch was due.",
         asked,
     )
     rates = Figures()
@@ -105,10 +106,8 @@ async def _offer(address: str, token: str, rows: NDArray[np.void], size: int) ->
         begin = time.perf_counter()
         for at in range(0, len(rows), size):
             due = begin + at / OFFERED
-            while (wait := due - time.perf_counter()) > 0:
-                await asyncio.sleep(wait)
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
             tasks.append(asyncio.create_task(send(rows[at : at + size], due)))
-            await asyncio.sleep(0)
         await asyncio.gather(*tasks)
     return took
 

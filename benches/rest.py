@@ -23,8 +23,8 @@ def main() -> None:
     table = Table(
         "REST",
         f"{CONNECTIONS} connections, {seconds:g} s a round. Closed: each connection sends its next request when it has "
-        f"the answer. Offered: {OFFERED:,} requests a second at fixed times; a latency counts from the time at which its "
-        "request was due. `optimize` lets a request wait up to 1 ms to share a group.",
+        f"the answer. Offered: {OFFERED:,} requests a second at fixed times; a latency counts from the time at which "
+        "its request was due. `optimize` lets a request wait up to 1 ms to share a group.",
         asked,
     )
     names = [(optimize, rate) for rate in (0, OFFERED) for optimize in (False, True)]
