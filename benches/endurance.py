@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qenex.client.protocol import EngineStatus
 
 TRANSFERS = 50_000_000
-QUICK = 1_500_000
+QUICK = 1_100_000
 MILLION = 1_000_000
 BYTES_EACH = 600
 """Free disk that a transfer needs at most, on the safe side."""

@@ -13,6 +13,7 @@ from benches._processes import Watch, instance, load
 from benches._run import Figures, Table, flags, number
 
 CONNECTIONS = 200
+QUICK_CONNECTIONS = 20
 TIMES = 3
 SHARE = 0.80
 MEMORY_MAX_GIB = 2
@@ -22,11 +23,12 @@ SIZES = (1, 100, 8_189)
 def main() -> None:
     """Runs it."""
     asked = flags(__doc__, rounds=1)
-    seconds = asked.of(30, 1)
+    seconds = asked.of(30, 0.6)
+    connections = int(asked.of(CONNECTIONS, QUICK_CONNECTIONS))
     sizes = ", ".join(f"{size:,}" for size in SIZES)
     table = Table(
         "Overload",
-        f"{TIMES} times the peak, {CONNECTIONS} connections, {seconds:g} s a round, for requests of {sizes} transfers. "
+        f"{TIMES} times the peak, {connections} connections, {seconds:g} s a round, for requests of {sizes} transfers. "
         f"The share is that of the peak that is committed meanwhile.",
         asked,
     )
@@ -35,7 +37,7 @@ def main() -> None:
         found: dict[str, Any] = {}
         for _ in range(asked.rounds):
             with instance() as one, Watch(one.serving) as watch:
-                plan = {"connections": CONNECTIONS, "rows": rows}
+                plan = {"connections": connections, "rows": rows}
                 window = max(1, 64 // rows)
                 peak = load("binary", *one.reach, **plan, window=window, seconds=seconds / 3, warm=asked.of(2, 0.3))
                 offered = peak["rate"] * TIMES
