@@ -1,7 +1,7 @@
-//! How fast groups become durable: `cargo run --release -p qenex-journal --example journal_bench [FOLDER]`.
+//! How fast groups become durable: `cargo run --release -p qenex-journal --example journal_bench [FOLDER [SHARE]]`.
 //!
 //! For groups of 4 KiB and 1 MiB: the journal's append (hash, write, sync) beside the bare write and
-//! sync of as many bytes into a file of zeros; then reading everything back with all checks.
+//! sync of as many bytes into a file of zeros; then reading everything back with all checks. SHARE divides the rounds.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -73,6 +73,7 @@ fn appends(journal: &mut Journal<FileDisk>, bytes: usize, rounds: usize) -> Outc
 
 fn main() -> Outcome<()> {
     let root = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
+    let share: usize = std::env::args().nth(2).map_or(Ok(1), |word| word.parse())?;
     let root = root.join(format!("qenex-journal-bench-{}", std::process::id()));
     let disk = FileDisk::new(&root)?;
     let genesis = Genesis { book: [1; 16], incarnation: [2; 16], journal: 1, release: 1, created: 1 };
@@ -80,6 +81,7 @@ fn main() -> Outcome<()> {
     let (mut journal, _) = Journal::open(&disk, Options::default(), 0)?;
     journal.start([3; 16], 1, 1)?;
     for (name, bytes, rounds) in [("4 KiB", 4096, 2000), ("1 MiB", 1 << 20, 400)] {
+        let rounds = rounds / share.max(1);
         report(&format!("{name}, bare write and sync"), bytes, raw(&disk, bytes, rounds)?);
         report(&format!("{name}, journal append"), bytes, appends(&mut journal, bytes, rounds)?);
     }

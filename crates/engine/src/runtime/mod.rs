@@ -164,7 +164,7 @@ impl<D: Disk> Core<D> {
                             self.dirty.insert(connection);
                         }
                         if event.is_readable() || event.is_read_closed() {
-                            self.readable.push_back(connection);
+                            self.queue(connection);
                         }
                     }
                 }
@@ -303,7 +303,7 @@ impl<D: Disk> Core<D> {
         }
         self.peers.insert(connection, Peer::new(stream));
         self.step(Event::Opened { connection })?;
-        self.readable.push_back(connection);
+        self.queue(connection);
         Ok(())
     }
 
@@ -314,7 +314,7 @@ impl<D: Disk> Core<D> {
                 self.parked.push_front(connection);
                 return Ok(());
             }
-            self.readable.push_back(connection);
+            self.queue(connection);
         }
         Ok(())
     }
@@ -331,10 +331,23 @@ impl<D: Disk> Core<D> {
         Ok(())
     }
 
+    /// A peer may have something to read. It stands in the queue once, however often that is said.
+    fn queue(&mut self, connection: ConnectionId) {
+        if let Some(peer) = self.peers.get_mut(&connection)
+            && !peer.is_queued
+        {
+            peer.is_queued = true;
+            self.readable.push_back(connection);
+        }
+    }
+
     /// Reads from those that may have something, each in its turn.
     fn read_peers(&mut self) -> Result<(), EngineError> {
         for _ in 0..self.readable.len() {
             let Some(connection) = self.readable.pop_front() else { break };
+            if let Some(peer) = self.peers.get_mut(&connection) {
+                peer.is_queued = false;
+            }
             if self.parked.contains(&connection) {
                 continue;
             }
@@ -357,7 +370,7 @@ impl<D: Disk> Core<D> {
                 return Ok(true);
             }
             if taken >= TURN_BYTES {
-                self.readable.push_back(connection);
+                self.queue(connection);
                 return Ok(true);
             }
             match peer.next(&mut self.pool) {
@@ -369,13 +382,19 @@ impl<D: Disk> Core<D> {
                 }
                 Input::Wrong(header, defect) => {
                     peer.skip(&header);
+                    taken += HEADER_LENGTH;
                     self.engine.wrong(connection, &header, defect, &mut self.actions);
                     self.perform()?;
                 }
                 Input::Header(header) => {
                     match self.engine.admit(connection, &header, &mut self.actions) {
                         Admission::Read => peer.expect(header, now().monotonic_ns),
-                        Admission::Skip => peer.skip(&header),
+                        // Its window has no more room before others had their turn and something was applied: the
+                        // rest waits in the socket, so that refusing requests never keeps the engine from doing them.
+                        Admission::Skip => {
+                            peer.skip(&header);
+                            taken = TURN_BYTES;
+                        }
                     }
                     self.perform()?;
                 }
@@ -414,7 +433,7 @@ impl<D: Disk> Core<D> {
                 self.peers.remove(&connection);
                 self.step(Event::Closed { connection })?;
             } else if was_throttled && !peer.is_throttled() {
-                self.readable.push_back(connection);
+                self.queue(connection);
             }
         }
         Ok(())

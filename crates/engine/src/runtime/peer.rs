@@ -75,6 +75,8 @@ pub(super) struct Peer {
     /// A body that does not fit, and how much of it is there.
     large: Option<(Vec<u8>, usize)>,
     stage: Stage,
+    /// It waits for its turn to be read.
+    pub(super) is_queued: bool,
     output: VecDeque<Frame>,
     output_bytes: usize,
     /// Bytes of the first frame that are out.
@@ -92,6 +94,7 @@ impl Peer {
             end: 0,
             large: None,
             stage: Stage::Head,
+            is_queued: false,
             output: VecDeque::new(),
             output_bytes: 0,
             sent: 0,

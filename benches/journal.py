@@ -1,0 +1,52 @@
+"""How fast is the ledger when every batch is journalled, hashed into the chain and synced before it is applied?
+
+The whole native path, as the engine runs it: the core thread applies one group while the writer thread makes the next
+durable. The load comes from another thread of the same process over a pair of sockets, so that no Python, no TCP and no
+second process is in it.
+"""
+
+from __future__ import annotations
+
+import re
+
+from benches._processes import load, run, scratch
+from benches._run import BATCH_MAX, Figures, Table, flags
+
+TARGET = 2_500_000
+LINE = re.compile(r"(.+?)\s+(\d+) groups/s\s+(\d+) MB/s\s+p50\s+(\d+) us\s+p99\s+(\d+) us")
+
+
+def main() -> None:
+    """Runs it."""
+    asked = flags(__doc__, rounds=5)
+    seconds = asked.of(4, 0.5)
+    table = Table(
+        "Journalled and synced",
+        f"Simple transfers between 10,000 accounts, {BATCH_MAX:,} a request, four requests under way, {seconds:g} s a "
+        "round. Beside it the same bytes bare: one direct write of 1 MiB into a file of zeros, then fdatasync.",
+        asked,
+    )
+    rates, longest, bare, appended = Figures(), Figures(), Figures(), Figures()
+    for _ in range(asked.rounds):
+        with scratch() as path:
+            found = load("door", str(path / "book"), connections=2, window=2, seconds=seconds, warm=asked.of(1, 0.2))
+            rates.add(found["rate"])
+            longest.add(found["max_us"] / 1_000)
+            lines = run("journal_bench", str(path), "20" if asked.quick else "4").splitlines()
+            for match in filter(None, map(LINE.match, lines)):
+                if match[1].startswith("1 MiB"):
+                    (bare if "bare" in match[1] else appended).add(1e6 / int(match[4]) * BATCH_MAX)
+    table.at_least("engine: journalled, synced, applied, answered", rates, "/s", TARGET)
+    table.add("longest answer", longest, "ms")
+    table.add("the journal alone (hash, write, sync)", appended, "/s")
+    table.add("bare write and fdatasync of the same bytes", bare, "/s")
+    table.stated("TigerBeetle, over its own client", "553,000 /s")
+    table.limit(
+        "two cores for four threads: apply, SHA-256 of the journal, sealing of segments (a hash and several sorted "
+        "indexes for each transfer), and the load itself."
+    )
+    table.show()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What happens when three times as much is offered as the engine can do?
+
+First the peak: 200 connections in a closed loop. Then the same load, over as many connections, offers three times the
+peak for half a minute at fixed times, whatever the answers do. It sends whenever a socket takes more, without looking
+at the window of its session; what no socket takes waits in the load, as it would in a client.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benches._processes import Watch, instance, load
+from benches._run import Figures, Table, flags, number
+
+CONNECTIONS = 200
+QUICK_CONNECTIONS = 20
+TIMES = 3
+SHARE = 0.80
+MEMORY_MAX_GIB = 2
+SIZES = (1, 100, 8_189)
+
+
+def main() -> None:
+    """Runs it."""
+    asked = flags(__doc__, rounds=1)
+    seconds = asked.of(30, 0.6)
+    connections = int(asked.of(CONNECTIONS, QUICK_CONNECTIONS))
+    sizes = ", ".join(f"{size:,}" for size in SIZES)
+    table = Table(
+        "Overload",
+        f"{TIMES} times the peak, {connections} connections, {seconds:g} s a round, for requests of {sizes} transfers. "
+        f"The share is that of the peak that is committed meanwhile.",
+        asked,
+    )
+    for rows in SIZES:
+        shares, peaks, memory = Figures(), Figures(), Figures()
+        found: dict[str, Any] = {}
+        for _ in range(asked.rounds):
+            with instance() as one, Watch(one.serving) as watch:
+                plan = {"connections": connections, "rows": rows}
+                window = max(1, 64 // rows)
+                peak = load("binary", *one.reach, **plan, window=window, seconds=seconds / 3, warm=asked.of(2, 0.3))
+                offered = peak["rate"] * TIMES
+                found = load(
+                    "binary", *one.reach, **plan, window=0, rate=offered, seconds=seconds, warm=asked.of(2, 0.3)
+                )
+            peaks.add(peak["rate"])
+            shares.add(100 * found["rate"] / peak["rate"])
+            memory.add(watch.most_bytes / 2**30)
+        what = f"{rows:,} a request"
+        table.add(f"{what}: peak", peaks, "/s")
+        table.at_least(f"{what}: share of the peak committed", shares, "%", 100 * SHARE)
+        table.at_most(f"{what}: most anonymous memory", memory, "GiB", MEMORY_MAX_GIB)
+        answered = found["unanswered"] == 0 and not found["failed"]
+        counts = (
+            f"{number(found['replies'])} replies, {number(found['busy'])} busy, {found['unanswered']:.0f} unanswered"
+        )
+        table.say(f"{what}: requests sent (last round)", counts, "every one answered", met=answered)
+        table.say(f"{what}: due, but no socket took them", number(found["due"] - found["sent"]))
+    table.limit(
+        "the two cores, of which the load takes its part: what it spends on offering three times as much, the engine "
+        "cannot use. Beyond a group's room requests wait in their sockets; beyond a session's window they get busy."
+    )
+    table.show()
+
+
+if __name__ == "__main__":
+    main()
