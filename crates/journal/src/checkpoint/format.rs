@@ -106,7 +106,7 @@ pub struct SealedFile {
     pub reserved: u32,
     /// Bytes.
     pub length: u64,
-    /// Of the whole file.
+    /// Of its checksums and its footer, which stand for the whole file.
     pub sha256: [u8; 32],
 }
 

@@ -67,19 +67,17 @@ impl<D: Disk> LedgerStore<D> {
 
     /// The first `segments` sealed files; `None` while one of them is not sealed yet.
     pub fn sealed_files(&self, segments: u32) -> Option<Vec<SealedFile>> {
-        let files = self.sealed.get(..segments as usize)?.iter().map(|segment| {
-            Some(SealedFile {
-                number: segment.number(),
-                reserved: 0,
-                length: segment.length(),
-                sha256: segment.sha256()?,
-            })
+        let files = self.sealed.get(..segments as usize)?.iter().map(|segment| SealedFile {
+            number: segment.number(),
+            reserved: 0,
+            length: segment.length(),
+            sha256: segment.sha256(),
         });
-        files.collect()
+        Some(files.collect())
     }
 
-    /// Reads a whole sealed file and judges every block; returns its length and SHA-256, to be compared with a
-    /// checkpoint's. A damaged one is removed, and replaying the journal from its beginning makes it anew.
+    /// Reads a whole sealed file and judges every block; returns its length and the SHA-256 that stands for it, to be
+    /// compared with a checkpoint's. A damaged one is removed, and replaying the journal from its beginning makes it anew.
     ///
     /// # Errors
     /// [`SegmentError`] if it is missing or damaged.

@@ -53,7 +53,7 @@ pub struct SealedSegment<D: Disk> {
     file: D::File,
     pub(super) keys: Keys,
     pub(super) footer: Footer,
-    sha256: Option<[u8; 32]>,
+    sha256: [u8; 32],
     checksums: Vec<u64>,
     cache: Arc<Mutex<Cache>>,
     pub(super) tables: Tables,
@@ -76,6 +76,16 @@ pub(super) struct Tables {
     pub(super) high: Section,
     pub(super) expiries: Section,
     pub(super) expiry_balances: Section,
+}
+
+/// The SHA-256 of what follows the blocks, and their checksums.
+fn read_tail<F: DiskFile>(file: &F, footer: &Footer) -> crate::disk::Result<([u8; 32], Vec<u64>)> {
+    let mut tail = vec![0; index(footer.file_length - footer.checksums_offset)];
+    file.read_at(footer.checksums_offset, &mut tail)?;
+    let mut checksums = vec![0u64; index(footer.checksums)];
+    let bytes = checksums.as_mut_bytes();
+    bytes.copy_from_slice(&tail[..bytes.len()]);
+    Ok((Sha256::digest(&tail).into(), checksums))
 }
 
 /// An index: what of it is in memory.
@@ -103,7 +113,7 @@ impl<D: Disk> SealedSegment<D> {
         disk: &D,
         book: [u8; 16],
         number: u32,
-        sha256: Option<[u8; 32]>,
+        expected: Option<[u8; 32]>,
         cache: Arc<Mutex<Cache>>,
     ) -> Result<Self, SegmentError> {
         let name = file_name(number);
@@ -116,8 +126,10 @@ impl<D: Disk> SealedSegment<D> {
         let mut footer = Footer::new_zeroed();
         file.read_at(footer_offset, footer.as_mut_bytes())?;
         footer.check(book, number, length).map_err(|what| damaged(&what))?;
-        let mut checksums = vec![0u64; index(footer.checksums)];
-        file.read_at(footer.checksums_offset, checksums.as_mut_bytes())?;
+        let (sha256, checksums) = read_tail(&file, &footer)?;
+        if expected.is_some_and(|expected| expected != sha256) {
+            return Err(damaged("its checksums and footer do not have the SHA-256 that the checkpoint states"));
+        }
         if checksum(checksums.as_bytes()) != footer.checksums_checksum {
             return Err(damaged("its list of checksums does not match the footer"));
         }
@@ -175,9 +187,9 @@ impl<D: Disk> SealedSegment<D> {
         self.footer.file_length
     }
 
-    /// SHA-256 of the file, if it was just written or read as a whole.
+    /// SHA-256 of the checksums of all blocks and of the footer: it stands for the file.
     #[must_use]
-    pub fn sha256(&self) -> Option<[u8; 32]> {
+    pub fn sha256(&self) -> [u8; 32] {
         self.sha256
     }
 
@@ -288,23 +300,18 @@ impl<D: Disk> SealedSegment<D> {
         low
     }
 
-    /// Reads the whole file and judges every block; returns its length and SHA-256.
+    /// Reads the whole file and judges every block; returns its length and the SHA-256 that stands for it.
     ///
     /// # Errors
     /// [`SegmentError`] naming the first bad byte range.
     pub fn verify(&self) -> Result<(u64, [u8; 32]), SegmentError> {
-        let mut hash = Sha256::new();
         for block in 0..index32(self.checksums.len()) {
-            hash.update(self.read_block(block)?);
+            self.read_block(block)?;
         }
-        let mut rest = vec![0; index(self.length() - self.footer.checksums_offset)];
-        self.file.read_at(self.footer.checksums_offset, &mut rest)?;
-        hash.update(rest);
-        let sha256: [u8; 32] = hash.finalize().into();
-        match self.sha256 {
-            Some(expected) if expected != sha256 => Err(self.damaged("its SHA-256 is not the one written".to_owned())),
-            _ => Ok((self.length(), sha256)),
+        if read_tail(&self.file, &self.footer)?.0 != self.sha256 {
+            return Err(self.damaged("its checksums or its footer have changed since it was opened".to_owned()));
         }
+        Ok((self.length(), self.sha256))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Writes a file from front to back: blocks with checksums, sections with padding, one hash over everything.
+//! Writes a file from front to back: blocks with checksums, sections with padding, one hash over all checksums.
 
 use sha2::{Digest, Sha256};
 use zerocopy::{Immutable, IntoBytes};
@@ -69,8 +69,9 @@ impl<'a, F: DiskFile> Writer<'a, F> {
         let bytes = &self.buffer[..self.used];
         if with_checksums {
             self.checksums.extend(bytes.chunks(BLOCK).map(checksum));
+        } else {
+            self.hash.update(bytes);
         }
-        self.hash.update(bytes);
         self.file.write_at(self.written, bytes)?;
         self.written += self.used as u64;
         self.used = 0;
@@ -127,7 +128,7 @@ impl<'a, F: DiskFile> Writer<'a, F> {
         }
     }
 
-    /// Writes the checksums and the footer; returns the SHA-256 of the file.
+    /// Writes the checksums and the footer; returns the SHA-256 of both, which stands for the file.
     pub(crate) fn finish(mut self) -> Result<[u8; 32]> {
         self.pad(DISK_BLOCK as u64)?;
         self.flush(true)?;
