@@ -47,8 +47,8 @@ def main() -> None:
             table.at_least(name, figures, "/s", TARGETS[name])
         table.note(f"Longest batch, {name}: {longest / 1_000:.1f} ms.")
     table.limit(
-        "one core's memory latency: each transfer touches two accounts, a slot of the id table, and appends a row of "
-        "128 bytes; with a million accounts the rows no longer fit the second-level cache."
+        "one core. Each transfer finds two accounts and looks for its id, then appends a row of 128 bytes and its "
+        "index entries. Where in that the time goes is for a profiler to say (perf record); it is not measured here."
     )
     table.show()
 

@@ -65,7 +65,7 @@ def main() -> None:
     table.stated("TigerBeetle, one transfer a request: p50", "0.44 ms")
     table.stated("TigerBeetle, one transfer a request: transfers", "2,100 /s")
     table.limit(
-        "the disk's write and sync; then two wake-ups through the loopback, and in Python the client's own code."
+        "the disk first: the bare write and sync is in the table. What is left is both sides' code and the way between."
     )
     table.show()
 
