@@ -123,7 +123,8 @@ impl<D: Disk> Reserve<D> {
         state.next = Next::Preparing;
         let (sequence, bytes) = (state.sequence, state.bytes);
         drop(state);
-        Some(PrepareJob { reserve: self.clone(), sequence, bytes, file: None, written: 0 })
+        let zeros = AlignedBuffer::zeroed(super::header::usize_of(STEP_BYTES.min(bytes)));
+        Some(PrepareJob { reserve: self.clone(), sequence, bytes, file: None, written: 0, zeros })
     }
 
     /// Prepares the next file now, if there is none.
@@ -193,6 +194,8 @@ pub struct PrepareJob<D: Disk> {
     bytes: u64,
     file: Option<D::File>,
     written: u64,
+    /// What is written, again and again: memory made anew for each step cost more than the writing.
+    zeros: AlignedBuffer,
 }
 
 impl<D: Disk> PrepareJob<D> {
@@ -212,7 +215,7 @@ impl<D: Disk> PrepareJob<D> {
         };
         if self.written < self.bytes {
             let count = STEP_BYTES.min(self.bytes - self.written);
-            file.write_at(self.written, &AlignedBuffer::zeroed(super::header::usize_of(count)))?;
+            file.write_at(self.written, &self.zeros[..super::header::usize_of(count)])?;
             self.written += count;
             return Ok(Progress::Working { written: self.written, total: self.bytes });
         }
