@@ -173,9 +173,12 @@ struct Sealing<D: Disk> {
 }
 
 impl<D: Disk> Sealing<D> {
-    /// Starts the next job, if there is one; the one before must be over by then.
+    /// Starts the next job if closed segments pile up; the one before must be over by then. The last ones are left to
+    /// the engine, which seals them beside its work: nobody has to wait for that at a start.
     fn advance(&mut self, disk: &D, state: &mut State<D>) -> Result<(), EngineError> {
-        while let Some(job) = state.take_seal_job() {
+        while state.machine().store().seal_backlog()
+            && let Some(job) = state.take_seal_job()
+        {
             self.finish(state)?;
             let disk = disk.clone();
             let run = move || job.run(&disk);

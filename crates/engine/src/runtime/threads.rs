@@ -122,7 +122,7 @@ pub(super) fn preparer<D: Disk>(report: Report<D>) -> Result<Worker<PrepareJob<D
 pub(super) fn background<D: Disk>(disk: D, report: Report<D>) -> Result<Worker<Job>, EngineError> {
     let mut writer = None;
     Worker::start("background", move |job| match job {
-        Job::Seal(job) => report.done(Done::Sealed(seal(&job, &disk))),
+        Job::Seal(job) => report.done(Done::Sealed(seal(job, &disk))),
         Job::Checkpoint(job) => report.done(Done::Checkpointed(checkpoint(job, &disk, &mut writer))),
         Job::Backup(job) => start_backup(job, disk.clone(), report.clone()),
     })
@@ -186,8 +186,11 @@ fn prepare<D: Disk>(mut job: PrepareJob<D>) -> Result<bool, EngineError> {
     }
 }
 
-fn seal<D: Disk>(job: &SealJob, disk: &D) -> Result<Option<Box<SealedSegment<D>>>, EngineError> {
-    match job.run(disk) {
+/// Seals a segment. The job is gone by the time the core hears of it, so that the segment's memory can be used again.
+fn seal<D: Disk>(job: SealJob, disk: &D) -> Result<Option<Box<SealedSegment<D>>>, EngineError> {
+    let sealed = job.run(disk);
+    drop(job);
+    match sealed {
         Ok(segment) => Ok(Some(Box::new(segment))),
         Err(SegmentError::Disk(error)) if error.is_full() => Ok(None),
         Err(error) => Err(error.into()),
