@@ -8,8 +8,11 @@ from typing import Final
 from qenex.errors import (
     AddressInUse,
     AddressInvalid,
+    BackupUnusable,
     BookDamaged,
+    BookExists,
     BookLocked,
+    BookMissing,
     ConnectionFailed,
     CredentialExposed,
     CredentialMissing,
@@ -53,7 +56,7 @@ class ExitCode(IntEnum):
 _BY_ERROR: Final[tuple[tuple[tuple[type[QenexError], ...], ExitCode], ...]] = (
     ((Unauthenticated, Forbidden, WrongBook, CredentialMissing, CredentialExposed), ExitCode.UNAUTHORISED),
     ((Rejected, NotFound), ExitCode.REFUSED),
-    ((InvalidInput, AddressInvalid), ExitCode.USAGE),
+    ((InvalidInput, AddressInvalid, BackupUnusable, BookMissing, BookExists), ExitCode.USAGE),
     ((ConnectionFailed,), ExitCode.UNREACHABLE),
     ((BookDamaged,), ExitCode.DAMAGED),
     ((BookLocked, AddressInUse), ExitCode.IN_USE),

@@ -9,6 +9,7 @@ use qenex_engine::EngineError;
 use qenex_engine::credential::Credential;
 use qenex_engine::limits::{Configuration, Limits};
 use qenex_engine::server::{Server, ServerConfig};
+use qenex_journal::log::JournalError;
 
 use crate::convert;
 
@@ -150,7 +151,7 @@ fn duplicate(descriptor: i32) -> PyResult<std::os::fd::OwnedFd> {
 }
 
 /// What ended an engine, or kept it from starting, as the error of `qenex.errors` that stands for it.
-fn raised(py: Python<'_>, path: &str, error: &EngineError) -> PyErr {
+pub(crate) fn raised(py: Python<'_>, path: &str, error: &EngineError) -> PyErr {
     let storage = |name: &str| convert::error_with(py, name, (path, error.to_string()));
     match error {
         EngineError::Listen { address, source } if source.kind() == std::io::ErrorKind::AddrInUse => {
@@ -163,6 +164,8 @@ fn raised(py: Python<'_>, path: &str, error: &EngineError) -> PyErr {
         error if error.is_locked() => storage("BookLocked"),
         error if error.is_full() => convert::error(py, "StorageFull", error.to_string()),
         EngineError::Disk(_) | EngineError::Sync(_) => storage("StorageFailed"),
+        EngineError::Journal(JournalError::Backup(_)) => storage("BackupUnusable"),
+        EngineError::Journal(JournalError::Missing) => storage("BookMissing"),
         EngineError::Journal(_) | EngineError::Segment(_) | EngineError::Apply(_) | EngineError::WrongBook { .. } => {
             storage("BookDamaged")
         }

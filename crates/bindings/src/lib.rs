@@ -6,6 +6,7 @@
 mod convert;
 mod engine;
 mod ledger;
+mod verify;
 
 use pyo3::prelude::*;
 
@@ -16,4 +17,6 @@ mod _native {
     use crate::engine::Engine;
     #[pymodule_export]
     use crate::ledger::Ledger;
+    #[pymodule_export]
+    use crate::verify::{restore_backup, verify_journal};
 }

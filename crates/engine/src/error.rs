@@ -50,7 +50,7 @@ pub enum EngineError {
         /// As asked for.
         expected: [u8; 16],
     },
-    /// The engine has stopped, or its process was forked.
+    /// The engine has stopped, or its process was forked; or what was under way was asked to end.
     Stopped(String),
 }
 

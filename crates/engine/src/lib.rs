@@ -2,10 +2,9 @@
 //!
 //! - [`frame`]: the codec of `spec/protocol.md`, for both sides;
 //! - [`engine`]: what happens, as a state machine without sockets, clocks or threads;
-//! - [`state`], [`sessions`]: what follows from the journal.
-
+//! - [`state`], [`sessions`]: what follows from the journal;
 //! - [`server`]: a book served over TCP and to its own process, [`client`]: who asks it;
-//! - [`recover`]: from what is on disk to a state that can go on.
+//! - [`recover`]: from what is on disk to a state that can go on, [`verify`]: whether what is there is right.
 //!
 //! A server in a few lines (`run` returns when `stop` becomes readable, see [`server::ServerConfig`]):
 //!
@@ -35,6 +34,7 @@ mod runtime;
 pub mod server;
 pub mod sessions;
 pub mod state;
+pub mod verify;
 
 pub use error::EngineError;
 pub use runtime::{Door, stop_signals};

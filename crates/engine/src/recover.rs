@@ -152,7 +152,7 @@ pub fn replay<D: Disk>(disk: &D, state: &mut State<D>, until: u64) -> Result<(),
     }
     let groups = read(disk, state.entry() + 1, until)?.read_ahead();
     let mut results = Vec::new();
-    let mut sealing = Sealing { under_way: None };
+    let mut sealing = Sealing::default();
     for group in groups {
         let group = group?;
         for entry in group.entries() {
@@ -168,14 +168,20 @@ pub fn replay<D: Disk>(disk: &D, state: &mut State<D>, until: u64) -> Result<(),
 }
 
 /// Seals segments beside a replay, one at a time.
-struct Sealing<D: Disk> {
+pub(crate) struct Sealing<D: Disk> {
     under_way: Option<JoinHandle<Result<SealedSegment<D>, SegmentError>>>,
+}
+
+impl<D: Disk> Default for Sealing<D> {
+    fn default() -> Self {
+        Self { under_way: None }
+    }
 }
 
 impl<D: Disk> Sealing<D> {
     /// Starts the next job if closed segments pile up; the one before must be over by then. The last ones are left to
     /// the engine, which seals them beside its work: nobody has to wait for that at a start.
-    fn advance(&mut self, disk: &D, state: &mut State<D>) -> Result<(), EngineError> {
+    pub(crate) fn advance(&mut self, disk: &D, state: &mut State<D>) -> Result<(), EngineError> {
         while state.machine().store().seal_backlog()
             && let Some(job) = state.take_seal_job()
         {
@@ -189,7 +195,7 @@ impl<D: Disk> Sealing<D> {
     }
 
     /// Waits for the job under way.
-    fn finish(&mut self, state: &mut State<D>) -> Result<(), EngineError> {
+    pub(crate) fn finish(&mut self, state: &mut State<D>) -> Result<(), EngineError> {
         match self.under_way.take().map(JoinHandle::join) {
             None => {}
             Some(Ok(segment)) => state.store_mut().sealed(segment?),

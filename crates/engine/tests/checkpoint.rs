@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{BOOK, Folder, TestServer, account, transfer};
 use qenex_engine::clock::Now;
-use qenex_engine::frame::{Operation, Status};
+use qenex_engine::frame::{ErrorCode, Operation, Status};
 use qenex_engine::recover::{OpenOptions, Opened, open};
 use qenex_engine::server::ServerConfig;
 use qenex_engine::state::{Mark, State};
@@ -151,8 +151,11 @@ fn a_backup_of_a_running_engine_restores_to_the_same_ledger() {
     let reply = client.call(Operation::Backup, folder.as_bytes()).unwrap();
     assert_eq!(reply.body.unwrap(), folder.as_bytes());
     client.call(Operation::CreateTransfers, transfer(1 << 99, 1, 2, 3).as_bytes()).unwrap();
-    let again = client.call(Operation::Backup, folder.as_bytes()).unwrap_err().to_string();
-    assert!(again.contains("must be empty"), "{again}");
+    let request = client.submit(Operation::Backup, folder.as_bytes()).unwrap();
+    let again = client.receive().unwrap();
+    assert_eq!(again.request, request, "the refusal is the request's, not the connection's");
+    let (code, text) = again.body.unwrap_err();
+    assert!(code == ErrorCode::Failed && text.contains("must be empty"), "{code}: {text}");
     let relative = client.call(Operation::Backup, b"monday").unwrap_err().to_string();
     assert!(relative.contains("no absolute path"), "{relative}");
     server.stop();

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from qenex.cli import accounts, books, demo, generate, init, replay, start, transfers
+from qenex.cli import accounts, books, demo, generate, init, journal, replay, start, transfers
 from qenex.cli.output import complain
 from qenex.errors import QenexError
 from qenex.exits import ExitCode
@@ -27,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (start, init, demo, accounts, transfers, books, replay, generate):
+for module in (start, init, demo, accounts, transfers, books, journal, replay, generate):
     module.add_to(app)
 
 

@@ -66,9 +66,10 @@ def asset_code(ledger: int) -> str:
 
 
 def amount_text(minor: int, ledger: int) -> str:
-    """An amount in major units; in minor units, so named, where nothing is known of the asset."""
+    """An amount in major units, without zeros after the second decimal; in minor units where the asset is unknown."""
     with suppress(UnknownAsset):
-        return _ASSETS.find(ledger).to_text(minor)
+        whole, point, decimals = _ASSETS.find(ledger).to_text(minor).partition(".")
+        return whole + point + decimals[:2] + decimals[2:].rstrip("0")
     return f"{minor} minor"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -29,12 +29,17 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 """Option of every command."""
 
 
+WIDTH_OF_FILES: Final = 200
+"""Columns of tables that go to a file or a pipe."""
+
+
 class Output:
     """Prints a result once: as a document for programs or as text for people. Progress goes to the error stream."""
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console()
+        # Whatever reads our output has no edge at which numbers would have to be broken.
+        self.console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
         self.progress_console = Console(stderr=True, quiet=as_json)
 
     def show(self, document: object, *text: object) -> None:

@@ -25,7 +25,8 @@ QenexError
     ├── Busy, Forbidden, ...     one for each error of the protocol
     ├── ConnectionFailed         EngineUnreachable, ConnectionLost
     ├── UnexpectedReply, ClientClosed
-    └── StorageError             BookLocked, BookDamaged, StorageFailed
+    └── StorageError             BookLocked, BookDamaged, BookMissing, BookExists, StorageFailed,
+                                 BackupUnusable
 """
 
 from qenex.errors.base import BY_CODE as BY_CODE

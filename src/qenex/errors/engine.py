@@ -162,3 +162,15 @@ class BookDamaged(StorageError, code="book_damaged"):
 
 class StorageFailed(StorageError, code="storage_failed", http_status=503):
     """The disk refused what the engine needs; it stopped at once, and the next start finds what is durable."""
+
+
+class BackupUnusable(StorageError, code="backup_unusable"):
+    """A folder is no backup, or not a whole one, or the place for one is not empty."""
+
+
+class BookMissing(StorageError, code="book_missing"):
+    """There is no book where one is looked for."""
+
+
+class BookExists(StorageError, code="book_exists"):
+    """There is a book where a new one should be made."""

@@ -1,8 +1,16 @@
 """The Rust side: rows in as bytes, rows out as bytearray. Held to the code by stubtest; `Ledger` and `bootstrap` are its doors."""
 
-from typing import final
+from collections.abc import Callable
+from typing import Any, final
 
-__all__ = ["Engine", "Ledger"]
+__all__ = ["Engine", "Ledger", "restore_backup", "verify_journal"]
+
+def restore_backup(
+    source: str, target: str, scratch: str, progress: Callable[[int, int, int, int], None]
+) -> dict[str, Any]: ...
+def verify_journal(
+    path: str, scratch: str, until: int | None, progress: Callable[[int, int, int, int], None]
+) -> dict[str, Any]: ...
 
 @final
 class Engine:

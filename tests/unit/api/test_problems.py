@@ -256,6 +256,7 @@ ELSEWHERE = {
         "invalid_home",
     ),
     *("credential_missing", "credential_exposed", "book_locked", "book_damaged", "storage_failed"),
+    *("book_missing", "book_exists", "backup_unusable"),
     *(code for code, kind in BY_CODE.items() if issubclass(kind, errors.CommandError)),
     # The door says the same before the kernel can: ids and accounts of 0 and 2^128-1, assets that are none.
     *("id_must_not_be_zero", "id_must_not_be_int_max", "ledger_must_not_be_zero"),

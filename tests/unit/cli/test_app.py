@@ -159,7 +159,7 @@ def test_a_trial_balance_shows_major_units_and_names() -> None:
     shown = text(balance_table([Line(1000, 2000, 3, 0, 10**18, 0, 15 * 10**17), Line(5000, 9, 1, 1, 2, 3, 4)]))
     assert "QXC" in shown
     assert "2000 deposit" in shown
-    assert "1.500000000000000000" in shown
+    assert " 1.50 " in shown
     assert "2 minor" in shown
 
 

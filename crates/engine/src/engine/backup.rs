@@ -20,14 +20,15 @@ pub struct BackupJob {
 #[derive(Debug)]
 pub(super) struct Waiting {
     connection: ConnectionId,
-    header: Header,
+    request: Header,
+    reply: Header,
 }
 
 impl<D: Disk> Engine<D> {
     pub(super) fn backup(
         &mut self,
         request: &Request<'_>,
-        header: Header,
+        reply: Header,
         actions: &mut Vec<Action>,
     ) -> Result<Taken, Refusal> {
         let failed = |text: String| (ErrorCode::Failed, text);
@@ -38,7 +39,7 @@ impl<D: Disk> Engine<D> {
         if self.backup.is_some() {
             return Err(failed("a backup is under way; one at a time".to_owned()));
         }
-        self.backup = Some(Waiting { connection: request.connection, header });
+        self.backup = Some(Waiting { connection: request.connection, request: *request.header, reply });
         let job = BackupJob { folder: folder.to_owned(), tip: *self.pipeline.tip() };
         actions.push(Action::Backup(job));
         Ok(Taken::Yes)
@@ -46,13 +47,13 @@ impl<D: Disk> Engine<D> {
 
     /// The backup is there, and has this path; or it is not, for this reason.
     pub(super) fn backed_up(&mut self, result: Result<String, String>, actions: &mut Vec<Action>) {
-        let Some(Waiting { connection, header }) = self.backup.take() else { return };
+        let Some(Waiting { connection, request, reply }) = self.backup.take() else { return };
         match result {
             Ok(folder) => {
-                let frame = Frame::copied(header, folder.as_bytes());
+                let frame = Frame::copied(reply, folder.as_bytes());
                 actions.push(Action::Send { connection, frame });
             }
-            Err(why) => self.refuse(connection, &header, ErrorCode::Failed, why, actions),
+            Err(why) => self.refuse(connection, &request, ErrorCode::Failed, why, actions),
         }
     }
 }

@@ -31,7 +31,9 @@ pub(super) struct Files {
     pub(super) spare: Option<Spare>,
 }
 
-pub(super) fn name_of(sequence: u64) -> String {
+/// The name of a journal's file by its number, as the disk knows it.
+#[must_use]
+pub fn name_of(sequence: u64) -> String {
     format!("{FOLDER}/{sequence:012}.qxj")
 }
 

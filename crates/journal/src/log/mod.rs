@@ -28,6 +28,7 @@ mod verify;
 pub use backup::{BackupReport, Restored, backup, restore};
 pub use builder::{GroupBuilder, Link, PushError};
 pub use error::{JournalError, Result};
+pub use files::name_of;
 pub use group::{EntryView, Group};
 pub use header::{
     CleanMarker, EntryHeader, EpochRow, FORMAT_VERSION, FileHeader, GroupHeader, Hash, TIMESTAMP_MAX, entry_bytes,

@@ -1,0 +1,252 @@
+//! Verification: everything that follows from a journal is computed again and compared with what the journal says of it.
+//!
+//! [`qenex_journal::log::verify`] walks the chain; a [`Recomputation`] takes each group on the way. It applies the entries
+//! to a fresh state, compares the hashes of results that group headers state and the marks that checkpoints left, and
+//! in the end adds up all accounts.
+
+use std::collections::BTreeMap;
+
+use qenex_journal::derived::{Counters, LedgerStore, Options as StoreOptions};
+use qenex_journal::disk::Disk;
+use qenex_journal::log::{self, EntryKind, Group, Hash, JournalError, Restored, VerifyProgress, VerifyReport, name_of};
+use qenex_kernel::row::{BATCH_MAX, EventResult, QueryFilter};
+
+use crate::error::EngineError;
+use crate::recover::Sealing;
+use crate::state::{Mark, State};
+
+/// All accounts of a ledger (an asset), added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LedgerSums {
+    /// How many accounts.
+    pub accounts: u64,
+    /// Debits posted.
+    pub debits_posted: u128,
+    /// Credits posted.
+    pub credits_posted: u128,
+    /// Debits pending.
+    pub debits_pending: u128,
+    /// Credits pending.
+    pub credits_pending: u128,
+}
+
+/// What was computed, and how much of what the journal states it agreed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recomputed {
+    /// Hashes of results that were stated and agree.
+    pub results_compared: u64,
+    /// Marks that agree.
+    pub marks_compared: u64,
+    /// What there is.
+    pub counters: Counters,
+    /// Hash of the ledger.
+    pub state_hash: Hash,
+    /// Running hash of results.
+    pub results_hash: Hash,
+    /// Sums by ledger.
+    pub ledgers: BTreeMap<u32, LedgerSums>,
+}
+
+/// A state under way. `S` is the disk, empty, where its segments are sealed.
+pub struct Recomputation<S: Disk> {
+    scratch: S,
+    state: State<S>,
+    sealing: Sealing<S>,
+    /// What marks may say: by the entry that ended a segment.
+    marks: BTreeMap<u64, Mark>,
+    /// What headers may state: by group.
+    results: BTreeMap<u64, Hash>,
+    results_compared: u64,
+    marks_compared: u64,
+}
+
+impl<S: Disk> Recomputation<S> {
+    /// Before the first group of a book.
+    pub fn new(scratch: &S, book: [u8; 16], options: StoreOptions) -> Self {
+        let store = LedgerStore::new(scratch.clone(), book, options);
+        Self {
+            scratch: scratch.clone(),
+            state: State::new(store),
+            sealing: Sealing::default(),
+            marks: BTreeMap::new(),
+            results: BTreeMap::new(),
+            results_compared: 0,
+            marks_compared: 0,
+        }
+    }
+
+    /// Takes the next group.
+    ///
+    /// # Errors
+    /// [`EngineError::Journal`] with file and offset of the group that says another thing than its entries lead to;
+    /// [`EngineError`] if an entry cannot be applied or the scratch disk refuses.
+    pub fn take(&mut self, group: &Group) -> Result<(), EngineError> {
+        let head = group.header();
+        if head.applied != 0 {
+            match self.results.get(&head.applied) {
+                Some(hash) if *hash == head.results_hash => self.results_compared += 1,
+                Some(_) => {
+                    return Err(differs(group, format!("results up to group {} hash to another value", head.applied)));
+                }
+                None => {
+                    return Err(differs(group, format!("it states results of group {}, out of order", head.applied)));
+                }
+            }
+            self.results = self.results.split_off(&head.applied);
+        }
+        let mut results: Vec<EventResult> = Vec::new();
+        for entry in group.entries() {
+            results.clear();
+            if entry.header.kind == EntryKind::Mark.number() {
+                self.compare_mark(group, entry.rows_as::<Mark>())?;
+            }
+            self.state.apply(&entry, None, &mut results)?;
+            self.sealing.advance(&self.scratch, &mut self.state)?;
+            if self.state.ends_segment() {
+                self.marks.insert(self.state.entry(), self.state.mark());
+            }
+        }
+        self.state.end_group(head.number);
+        self.results.insert(head.number, *self.state.results_hash());
+        Ok(())
+    }
+
+    fn compare_mark(&mut self, group: &Group, rows: Option<&[Mark]>) -> Result<(), EngineError> {
+        let Some([mark]) = rows else { return Err(differs(group, "a mark is one row".to_owned())) };
+        match self.marks.get(&mark.entry) {
+            Some(computed) if computed == mark => self.marks_compared += 1,
+            Some(_) => {
+                return Err(differs(group, format!("the state after entry {} hashes to another value", mark.entry)));
+            }
+            None => {
+                return Err(differs(group, format!("no segment ended with entry {}, which a mark names", mark.entry)));
+            }
+        }
+        self.marks = self.marks.split_off(&(mark.entry + 1));
+        Ok(())
+    }
+
+    /// Adds everything up.
+    ///
+    /// # Errors
+    /// [`EngineError`] if the scratch disk refuses.
+    pub fn finish(mut self) -> Result<Recomputed, EngineError> {
+        self.sealing.finish(&mut self.state)?;
+        let store = self.state.machine().store();
+        Ok(Recomputed {
+            results_compared: self.results_compared,
+            marks_compared: self.marks_compared,
+            counters: store.counters(),
+            state_hash: store.state_hash(),
+            results_hash: *self.state.results_hash(),
+            ledgers: self.sums(),
+        })
+    }
+
+    fn sums(&self) -> BTreeMap<u32, LedgerSums> {
+        let mut ledgers: BTreeMap<u32, LedgerSums> = BTreeMap::new();
+        let limit = u32::try_from(BATCH_MAX).unwrap_or(u32::MAX);
+        let mut filter = QueryFilter { limit, ..QueryFilter::ZERO };
+        loop {
+            let mut accounts = Vec::new();
+            self.state.machine().query_accounts(&filter, &mut accounts);
+            let Some(last) = accounts.last() else { return ledgers };
+            filter.timestamp_min = last.timestamp + 1;
+            for account in &accounts {
+                let sums = ledgers.entry(account.ledger).or_default();
+                sums.accounts += 1;
+                // What no account can hold, their sum can: it is reported as the largest number.
+                for (sum, amount) in [
+                    (&mut sums.debits_posted, account.debits_posted),
+                    (&mut sums.credits_posted, account.credits_posted),
+                    (&mut sums.debits_pending, account.debits_pending),
+                    (&mut sums.credits_pending, account.credits_pending),
+                ] {
+                    *sum = sum.saturating_add(amount);
+                }
+            }
+        }
+    }
+}
+
+/// A group that says another thing than what was computed.
+fn differs(group: &Group, what: String) -> EngineError {
+    let (file, offset) = group.place();
+    EngineError::Journal(JournalError::Damaged { file: name_of(file), offset, what })
+}
+
+/// A recomputation beside a walk of the journal, which knows only errors of its own kind: ours waits here.
+struct Visitor<S: Disk> {
+    scratch: S,
+    recomputation: Option<Recomputation<S>>,
+    failed: Option<EngineError>,
+}
+
+impl<S: Disk> Visitor<S> {
+    fn new(scratch: &S) -> Self {
+        Self { scratch: scratch.clone(), recomputation: None, failed: None }
+    }
+
+    fn visit(
+        &mut self,
+        group: &Group,
+        passed: &VerifyProgress,
+        progress: &mut impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
+    ) -> Result<(), JournalError> {
+        let new = || Recomputation::new(&self.scratch, group.header().book, StoreOptions::default());
+        let taken = self.recomputation.get_or_insert_with(new).take(group);
+        taken.and_then(|()| progress(passed)).map_err(|error| {
+            self.failed = Some(error);
+            JournalError::Stopped
+        })
+    }
+
+    fn finish<T>(
+        self,
+        walked: Result<T, JournalError>,
+        book: impl Fn(&T) -> [u8; 16],
+    ) -> Result<(T, Recomputed), EngineError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let walked = walked?;
+        let empty = || Recomputation::new(&self.scratch, book(&walked), StoreOptions::default());
+        let recomputed = self.recomputation.unwrap_or_else(empty).finish()?;
+        Ok((walked, recomputed))
+    }
+}
+
+/// Walks the journal on `disk` up to group `until` (or its end) and computes everything again, with its segments on
+/// `scratch`, which is empty. `progress` may end it with an error of its own.
+///
+/// # Errors
+/// The first thing that does not hold, with file and offset; or what `progress` returned.
+pub fn verify<D: Disk, S: Disk>(
+    disk: &D,
+    scratch: &S,
+    until: Option<u64>,
+    mut progress: impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
+) -> Result<(VerifyReport, Recomputed), EngineError> {
+    let mut visitor = Visitor::new(scratch);
+    let walked = log::verify(disk, until, |group, passed| visitor.visit(group, passed, &mut progress));
+    visitor.finish(walked, |report| report.header.book)
+}
+
+/// Brings a backup back to life on `target`, which is empty, under a new incarnation, after verifying all of it as
+/// [`verify`] does.
+///
+/// # Errors
+/// As [`verify`], [`JournalError::Backup`], or the disks'. A target that was begun and not finished does not open.
+pub fn restore<D: Disk, T: Disk, S: Disk>(
+    source: &D,
+    target: &T,
+    scratch: &S,
+    incarnation: [u8; 16],
+    created: u64,
+    mut progress: impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
+) -> Result<(Restored, Recomputed), EngineError> {
+    let mut visitor = Visitor::new(scratch);
+    let visit = |group: &Group, passed: &VerifyProgress| visitor.visit(group, passed, &mut progress);
+    let walked = log::restore(source, target, incarnation, created, visit);
+    visitor.finish(walked, |restored| restored.book)
+}
