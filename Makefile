@@ -29,6 +29,7 @@ test: setup ## all tests (soak runs excepted)
 
 .PHONY: soak
 soak: setup ## the long runs: 1,000 kills under load and more seeds
+	cargo test --release --locked --workspace --exclude qenex-bindings -- --ignored
 	$(BIN)/pytest -m soak --timeout=0 $(ARGS)
 
 .PHONY: bench
