@@ -12,7 +12,7 @@ import typer
 from qenex.assets import Assets
 from qenex.cli.chart import AccountCode
 from qenex.cli.engine_book import open_book
-from qenex.cli.output import Home, Json, Output, example, table
+from qenex.cli.output import Home, Json, Output, example, table, time_text
 from qenex.cli.reading import pages
 from qenex.cli.trial_balance import Line, differences, trial_balance
 from qenex.errors import CheckFailed, UnknownAsset
@@ -90,7 +90,10 @@ def _status(home: Home = None, *, as_json: Json = False) -> None:
         "incarnation": status.incarnation.hex(),
         "writable": writable,
     }
-    rows = [(name.replace("_", " "), value) for name, value in document.items()]
+    shown = document | {"timestamp": time_text(status.timestamp)}
+    rows = [
+        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value) for name, value in shown.items()
+    ]
     Output(as_json=as_json).show(document, table("Engine", ("what", "value"), rows, right=("value",)))
 
 

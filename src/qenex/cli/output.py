@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -64,6 +65,12 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
     for row in rows:
         result.add_row(*(Text(str(value)) for value in row))
     return result
+
+
+def time_text(timestamp_ns: int) -> str:
+    """A time as ISO 8601 in UTC, to the nanosecond."""
+    seconds, nanoseconds = divmod(timestamp_ns, 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
 def complain(error: QenexError, *, as_json: bool) -> ExitCode:

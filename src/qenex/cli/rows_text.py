@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from qenex.cli.books import amount_text, asset_code, kind_name
+from qenex.cli.output import time_text
 from qenex.errors import InvalidAddress, InvalidId
 from qenex.errors.base import BY_CODE
 from qenex.kernel import (
@@ -102,12 +102,6 @@ def transfer_document(row: np.void) -> dict[str, Any]:
 def flag_names(flags: AccountFlags | TransferFlags) -> list[str]:
     """Names of the flags that are set, as the contract spells them."""
     return [flag.name.lower() for flag in flags if flag.name]
-
-
-def time_text(timestamp_ns: int) -> str:
-    """A time as ISO 8601 in UTC, to the nanosecond."""
-    seconds, nanoseconds = divmod(timestamp_ns, 1_000_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{nanoseconds:09d}Z"
 
 
 def check_created(result: np.void, row_id: int, names: type[CreateAccountStatus] | type[CreateTransferStatus]) -> bool:

@@ -7,12 +7,12 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from qenex.cli.output import time_text
 from qenex.cli.rows_text import (
     account_document,
     check_created,
     parse_account,
     parse_transfer,
-    time_text,
     transfer_document,
 )
 from qenex.errors import ExceedsCredits, IdMustNotBeZero, InvalidAddress, InvalidId
