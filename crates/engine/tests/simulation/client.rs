@@ -248,7 +248,9 @@ impl Client {
                 sent(Operation::SetAccountTerms, row.as_bytes())
             }
             _ => {
-                let rows: Vec<Transfer> = (0..=random.below(6)).map(|_| self.transfer(random)).collect();
+                // Some take more than one block of the disk.
+                let count = if random.chance(100) { 30 } else { random.below(6) };
+                let rows: Vec<Transfer> = (0..=count).map(|_| self.transfer(random)).collect();
                 sent(Operation::CreateTransfers, rows.as_bytes())
             }
         }
@@ -347,9 +349,16 @@ impl Client {
         let code = ErrorCode::from_number(header.error).ok_or_else(|| Failed("an error without a code".to_owned()))?;
         stats.refused(code);
         let said = || format!("{code}: {}", String::from_utf8_lossy(body));
+        if code == ErrorCode::Busy {
+            // It keeps its window. Only of a session that is not known any more the engine cannot tell what is sent again.
+            ensure(stats.sessions_are_few, said)?;
+        }
         if header.trace == MISUSED {
-            let right =
-                matches!(code, ErrorCode::RequestMismatch | ErrorCode::RequestTooOld | ErrorCode::SessionExpired);
+            let right = match code {
+                ErrorCode::RequestMismatch | ErrorCode::RequestTooOld => true,
+                ErrorCode::SessionExpired | ErrorCode::Busy => stats.sessions_are_few,
+                _ => false,
+            };
             return ensure(right, said);
         }
         match code {
@@ -367,8 +376,8 @@ impl Client {
                 Ok(())
             }
             ErrorCode::RequestTooOld if model.is_answered(&(self.session, header.request)) => Ok(()),
-            // Not `busy`: it keeps its window.
-            ErrorCode::DeadlineExceeded
+            ErrorCode::Busy
+            | ErrorCode::DeadlineExceeded
             | ErrorCode::StorageFull
             | ErrorCode::ShuttingDown
             | ErrorCode::ClockAhead

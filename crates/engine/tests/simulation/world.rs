@@ -190,7 +190,8 @@ impl World {
         let full = if self.random.chance(60) { (self.random.below(turns), self.random.below(400)) } else { (0, 0) };
         for turn in 0..turns {
             let stopping = !last && turn >= stop_at;
-            if last && self.clients.iter().all(Client::is_done) && node.is_quiet() {
+            let applied = node.engine().state().entry() == self.model.durable();
+            if last && applied && self.clients.iter().all(Client::is_done) && node.is_quiet() {
                 return self.examine(&node);
             }
             if !last && full.1 > 0 && (turn == full.0 || turn == full.0 + full.1) {
