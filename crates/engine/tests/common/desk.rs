@@ -79,6 +79,15 @@ impl Desk {
         connection
     }
 
+    /// A connection of a session that exists, while nothing that is under way goes on.
+    pub fn greet_at_once(&mut self, session: [u8; 16], secret: &[u8]) -> ConnectionId {
+        let connection = self.connect();
+        self.hand(connection, &hello(session, secret, HelloRow::default()), 0);
+        let answer = self.answer(connection).expect("an answer");
+        assert_eq!(answer.header().kind(), Some(Kind::Welcome));
+        connection
+    }
+
     /// Hands a frame over and does all that follows; returns the answer.
     pub fn ask(&mut self, connection: ConnectionId, frame: &[u8]) -> Frame {
         self.hand(connection, frame, 0);

@@ -21,7 +21,7 @@ pub const BOOK: [u8; 16] = [0xB0; 16];
 /// Seeds of a run of the tests, over all threads.
 const SEEDS: u64 = 10_000;
 /// Seeds of a long run.
-const SOAK_SEEDS: u64 = 1_000_000;
+const SOAK_SEEDS: u64 = 200_000;
 /// Within so many seeds a planted bug is found.
 const BUG_SEEDS: u64 = 300;
 
