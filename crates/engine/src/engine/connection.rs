@@ -3,9 +3,14 @@
 use qenex_journal::disk::Disk;
 
 use super::{Action, Admission, ConnectionId, Engine};
+use crate::clock::SECOND_NS;
 use crate::credential::Principal;
 use crate::frame::{ErrorCode, HEADER_LENGTH, Header, Kind, Operation};
 use crate::sessions::{SessionId, Standing};
+
+/// How long a refused request is waited for before those after it are taken: many times what its client was told to
+/// wait.
+const GIVEN_UP_NS: u64 = SECOND_NS;
 
 /// A connection that is open.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +31,16 @@ pub(super) struct Client {
     pub(super) may_write: bool,
     pub(super) window_requests: u32,
     pub(super) window_bytes: u32,
+    /// The first write that it was told to send again.
+    pub(super) refused: Option<Refused>,
+}
+
+/// A write that its connection was told to send again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    request: u64,
+    /// Whoever has not sent it again by then has given it up.
+    until_ns: u64,
 }
 
 /// Who gets an answer.
@@ -93,21 +108,45 @@ impl<D: Disk> Engine<D> {
         if header.kind() != Some(Kind::Request) || !writes || header.session != client.session {
             return Admission::Read;
         }
-        let Some(live) = self.live.get_mut(&client.session) else { return Admission::Read };
-        let bytes = HEADER_LENGTH as u64 + u64::from(header.body_length);
-        let (requests, room) =
-            (live.in_flight.len() as u64, u64::from(client.window_bytes).saturating_sub(live.bytes()));
-        // A retry takes no room: it is answered with the first.
-        let is_retry = live.find(header.request).is_some()
-            || matches!(self.state.sessions().standing(&client.session, header.request), Standing::Used(_));
-        if is_retry || (requests < u64::from(client.window_requests) && bytes <= room) {
+        let live = self.live.get_mut(&client.session);
+        if live.is_none() && client.refused.is_none() {
             return Admission::Read;
         }
-        let text = format!(
-            "{requests} requests of the session are unanswered, {} are allowed; {bytes} bytes more, {room} are left",
-            client.window_requests
-        );
+        let (is_under_way, requests, used_bytes) = live.map_or((false, 0, 0), |live| {
+            (live.find(header.request).is_some(), live.in_flight.len() as u64, live.bytes())
+        });
+        // A retry takes no room: it is answered with the first.
+        if is_under_way || matches!(self.state.sessions().standing(&client.session, header.request), Standing::Used(_))
+        {
+            return Admission::Read;
+        }
+        let now_ns = self.clock.monotonic_ns();
+        let refused = client.refused.filter(|refused| now_ns < refused.until_ns);
+        let bytes = HEADER_LENGTH as u64 + u64::from(header.body_length);
+        let room = u64::from(client.window_bytes).saturating_sub(used_bytes);
+        let text = if let Some(first) = refused.filter(|first| first.request < header.request) {
+            // There may be room by now, but what was sent ahead keeps its order.
+            format!("request {} was refused before it, and goes first", first.request)
+        } else if requests < u64::from(client.window_requests) && bytes <= room {
+            if client.refused.is_some() {
+                self.set_refused(connection, None);
+            }
+            return Admission::Read;
+        } else {
+            let until_ns = now_ns.saturating_add(GIVEN_UP_NS);
+            self.set_refused(connection, Some(Refused { request: header.request, until_ns }));
+            format!(
+                "{requests} requests of the session are unanswered, {} are allowed; {bytes} bytes more, {room} are left",
+                client.window_requests
+            )
+        };
         self.refuse(connection, header, ErrorCode::Busy, text, actions);
         Admission::Skip
+    }
+
+    fn set_refused(&mut self, connection: ConnectionId, refused: Option<Refused>) {
+        if let Some(Connection::Open(client)) = self.connections.get_mut(&connection) {
+            client.refused = refused;
+        }
     }
 }

@@ -65,6 +65,7 @@ impl<D: Disk> Engine<D> {
             may_write: credential.may_write,
             window_requests,
             window_bytes,
+            refused: None,
         };
         let greeting = Greeting { waiter: Waiter { connection, trace: header.trace }, client };
         if header.session == [0; 16] {

@@ -27,6 +27,7 @@ impl<D: Disk> Writer<D> {
     /// The disk's; the checkpoints there are not touched.
     pub fn new(disk: &D, begun: Begun) -> Result<Self> {
         disk.create_folder(FOLDER)?;
+        disk.sync_folder("")?;
         let name = temporary_name(begun.position.entry);
         match disk.remove(&name) {
             Err(error) if !error.is_missing() => return Err(error),

@@ -70,6 +70,8 @@ pub struct LedgerStore<D: Disk> {
     pub(super) opening: BTreeMap<Slot, Account>,
     /// The changes to take back, while a scope is open.
     undo: Option<Vec<Undo>>,
+    /// Changes that a rollback leaves: none, unless a test of a simulator wants to see it caught.
+    undo_kept: usize,
 }
 
 impl<D: Disk> fmt::Debug for LedgerStore<D> {
@@ -119,6 +121,7 @@ impl<D: Disk> LedgerStore<D> {
             transfers_before_segment: 0,
             opening: BTreeMap::new(),
             undo: None,
+            undo_kept: 0,
         }
     }
 
@@ -220,6 +223,12 @@ impl<D: Disk> LedgerStore<D> {
             }
             Some(results)
         })
+    }
+
+    /// Breaks rollbacks: from here on each leaves its oldest change. For proofs that a simulator sees it.
+    #[doc(hidden)]
+    pub const fn roll_back_one_short(&mut self) {
+        self.undo_kept = 1;
     }
 
     /// The disk where sealed segments lie.
@@ -538,8 +547,8 @@ impl<D: Disk> Store for LedgerStore<D> {
 
     fn revert_scope(&mut self) {
         let mut undo = self.undo.take().expect("a scope is open");
-        while let Some(change) = undo.pop() {
-            self.take_back(change);
+        while undo.len() > self.undo_kept {
+            undo.pop().into_iter().for_each(|change| self.take_back(change));
         }
         let (rows, expiries) = (View::rows(&self.open), self.open.expiries());
         self.open.forget_indexes_from(rows, expiries);

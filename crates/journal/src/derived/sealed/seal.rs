@@ -57,6 +57,7 @@ impl SealJob {
     pub fn run<D: Disk>(&self, disk: &D) -> core::result::Result<SealedSegment<D>, SegmentError> {
         let number = self.rows.number;
         disk.create_folder(FOLDER)?;
+        disk.sync_folder("")?;
         let temporary = format!("{FOLDER}/{number:012}.tmp");
         match disk.remove(&temporary) {
             Err(error) if !error.is_missing() => return Err(error.into()),

@@ -1,0 +1,283 @@
+//! Every error that this release can give is provoked; none of them changes anything.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use common::desk::{Desk, READER, SESSION, header, hello, request};
+use common::{SECRET, account, transfer};
+use qenex_engine::clock::SECOND_NS;
+use qenex_engine::engine::Event;
+use qenex_engine::frame::{BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, checksum};
+use qenex_engine::ids::reserved_high;
+use qenex_engine::limits::Limits;
+use qenex_journal::disk::Disk;
+use qenex_kernel::row::{Account, Id};
+use zerocopy::IntoBytes;
+
+/// What this release never says: `not_leader` waits for replication, and `unknown_outcome` would need a journal entry of
+/// which the store has forgotten the results.
+const UNSAID: [ErrorCode; 2] = [ErrorCode::NotLeader, ErrorCode::UnknownOutcome];
+
+/// A way to an error: returns what the engine says.
+type Provocation = fn(&mut Desk) -> Frame;
+
+const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
+    (ErrorCode::MalformedFrame, |desk| {
+        let mut frame = request(header(Operation::GetStatus, 9), &[]);
+        frame[60] ^= 1;
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &frame)
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        let mut frame = request(header(Operation::CreateAccounts, 9), account(3).as_bytes());
+        *frame.last_mut().unwrap() ^= 1;
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &frame)
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        // Hello is said once.
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()))
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        // Servers reply, clients do not.
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, Frame::copied(Header { request: 9, ..Header::of(Kind::Reply) }, &[]).bytes())
+    }),
+    (ErrorCode::UnsupportedVersion, |desk| {
+        let connection = desk.connect();
+        desk.ask(
+            connection,
+            &hello(SESSION, SECRET, HelloRow { versions_min: 2, versions_max: 3, ..HelloRow::default() }),
+        )
+    }),
+    (ErrorCode::UnsupportedVersion, |desk| {
+        let connection = desk.connect();
+        desk.ask(connection, &resealed(hello(SESSION, SECRET, HelloRow::default()), |frame| frame[8] = 2))
+    }),
+    (ErrorCode::Unauthenticated, |desk| {
+        let connection = desk.connect();
+        desk.ask(connection, &hello(SESSION, b"guessed", HelloRow::default()))
+    }),
+    (ErrorCode::Unauthenticated, |desk| {
+        let connection = desk.connect();
+        desk.ask(connection, &request(header(Operation::GetStatus, 9), &[]))
+    }),
+    (ErrorCode::Forbidden, |desk| {
+        let connection = desk.greet([0; 16], SECRET);
+        let header = Header { session: [0; 16], ..header(Operation::CreateAccounts, 9) };
+        desk.ask(connection, &request(header, account(3).as_bytes()))
+    }),
+    (ErrorCode::Forbidden, |desk| {
+        let connection = desk.connect();
+        desk.ask(connection, &hello([6; 16], READER, HelloRow::default()))
+    }),
+    (ErrorCode::Forbidden, |desk| {
+        let connection = desk.greet([0; 16], READER);
+        desk.ask(connection, &request(Header { session: [0; 16], ..header(Operation::ConfirmClock, 9) }, &[]))
+    }),
+    (ErrorCode::WrongBook, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(Header { book: [0xB1; 16], ..header(Operation::GetStatus, 9) }, &[]))
+    }),
+    (ErrorCode::WrongBook, |desk| {
+        let connection = desk.connect();
+        let mut frame = hello(SESSION, SECRET, HelloRow::default());
+        frame = resealed(frame, |frame| frame[16..32].fill(0xB1));
+        desk.ask(connection, &frame)
+    }),
+    (ErrorCode::UnknownOperation, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(Header { operation: 7, ..header(Operation::GetStatus, 9) }, &[]))
+    }),
+    (ErrorCode::InvalidSize, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(header(Operation::CreateAccounts, 9), &account(3).as_bytes()[..127]))
+    }),
+    (ErrorCode::InvalidSize, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(header(Operation::CreateAccounts, 9), &[]))
+    }),
+    (ErrorCode::BatchTooLarge, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(header(Operation::LookupAccounts, 9), vec![Id { id: 1 }; 8_190].as_bytes()))
+    }),
+    (ErrorCode::Busy, |desk| {
+        // One request more than the window has room for, before the first is durable.
+        let connection = desk.greet(SESSION, SECRET);
+        for request_number in [2, 3] {
+            desk.hand(
+                connection,
+                &request(header(Operation::CreateAccounts, request_number), account(1).as_bytes()),
+                0,
+            );
+        }
+        desk.answer(connection).unwrap()
+    }),
+    (ErrorCode::Busy, |desk| {
+        let connections: Vec<_> = (0..4).map(|_| desk.connect()).collect();
+        connections.into_iter().find_map(|connection| desk.answer(connection)).unwrap()
+    }),
+    (ErrorCode::SessionExpired, |desk| {
+        let connection = desk.connect();
+        let frame = resealed(hello([77; 16], SECRET, HelloRow::default()), |frame| frame[13] = Header::RESUME);
+        desk.ask(connection, &frame)
+    }),
+    (ErrorCode::SessionExpired, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(Header { session: [77; 16], ..header(Operation::GetStatus, 9) }, &[]))
+    }),
+    (ErrorCode::RequestTooOld, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let made = desk.ask(connection, &request(header(Operation::CreateAccounts, 100), account(1).as_bytes()));
+        assert_eq!(made.header().kind(), Some(Kind::Reply));
+        desk.ask(connection, &request(header(Operation::CreateAccounts, 36), account(3).as_bytes()))
+    }),
+    (ErrorCode::RequestMismatch, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(header(Operation::CreateAccounts, 1), account(3).as_bytes()))
+    }),
+    (ErrorCode::RequestMismatch, |desk| {
+        // Also while the first is under way.
+        let connection = desk.greet(SESSION, SECRET);
+        desk.hand(connection, &request(header(Operation::CreateAccounts, 2), account(1).as_bytes()), 0);
+        desk.hand(connection, &request(header(Operation::CreateAccounts, 2), account(3).as_bytes()), 0);
+        desk.answer(connection).unwrap()
+    }),
+    (ErrorCode::DeadlineExceeded, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let late = Header { deadline_us: 100, ..header(Operation::CreateAccounts, 9) };
+        desk.hand(connection, &request(late, account(3).as_bytes()), 101_000);
+        desk.answer(connection).unwrap()
+    }),
+    (ErrorCode::StorageFull, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let used = u64::MAX - desk.disk.free_bytes().unwrap();
+        desk.disk.set_capacity(used);
+        // What was reserved before is used up first.
+        let rows = vec![account(1); 8_000];
+        let mut answers = (2..20)
+            .map(|number| desk.ask(connection, &request(header(Operation::CreateAccounts, number), rows.as_bytes())));
+        answers.find(|answer| answer.header().kind() == Some(Kind::Error)).unwrap()
+    }),
+    (ErrorCode::ShuttingDown, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.step(Event::Stop);
+        desk.ask(connection, &request(header(Operation::CreateAccounts, 9), account(3).as_bytes()))
+    }),
+    (ErrorCode::ReservedId, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let id = (u128::from(reserved_high(&common::BOOK, 1)) << 64) | 1;
+        desk.ask(connection, &request(header(Operation::CreateTransfers, 9), transfer(id, 1, 2, 1).as_bytes()))
+    }),
+    (ErrorCode::ClockAhead, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let seen_timestamp = desk.now.wall_ns + SECOND_NS + 1;
+        let ahead = Header { seen_timestamp, ..header(Operation::CreateAccounts, 9) };
+        desk.ask(connection, &request(ahead, account(3).as_bytes()))
+    }),
+    (ErrorCode::ClockUnconfirmed, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.now.wall_ns += 3_601 * SECOND_NS;
+        desk.ask(connection, &request(header(Operation::CreateAccounts, 9), account(3).as_bytes()))
+    }),
+    (ErrorCode::FrameTooLarge, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let length = u32::try_from(BODY_MAX + 1).unwrap().to_le_bytes();
+        let frame = resealed(request(header(Operation::GetStatus, 9), &[]), |frame| {
+            frame[60..64].copy_from_slice(&length);
+        });
+        desk.ask(connection, &frame)
+    }),
+    (ErrorCode::Moved, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(Header { journal: 2, ..header(Operation::GetStatus, 9) }, &[]))
+    }),
+    (ErrorCode::Stale, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(Header { position_entry: 999, ..header(Operation::GetStatus, 9) }, &[]))
+    }),
+    (ErrorCode::Failed, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(header(Operation::Backup, 9), b"no/absolute/path"))
+    }),
+];
+
+/// A frame of which the header was changed, with the checksum that fits.
+fn resealed(mut frame: Vec<u8>, change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    change(&mut frame);
+    let sum = checksum(&frame[..HEADER_LENGTH - 8]);
+    frame[HEADER_LENGTH - 8..HEADER_LENGTH].copy_from_slice(&sum.to_le_bytes());
+    frame
+}
+
+/// A desk with a session and two accounts, one connection of three in use, and windows of one request.
+fn desk() -> Desk {
+    let mut desk = Desk::new(Limits { connections_max: 3, window_requests: 1, ..Limits::default() });
+    let connection = desk.greet(SESSION, SECRET);
+    let rows = [account(1), account(2)];
+    let reply = desk.ask(connection, &request(header(Operation::CreateAccounts, 1), rows.as_bytes()));
+    assert_eq!(reply.header().kind(), Some(Kind::Reply));
+    desk
+}
+
+#[test]
+fn every_error_can_be_provoked_and_none_changes_the_ledger() {
+    for (code, provoke) in PROVOCATIONS {
+        let mut desk = desk();
+        let before = desk.engine.state().machine().store().state_hash();
+        let frame = provoke(&mut desk);
+        assert_eq!(frame.header().kind(), Some(Kind::Error), "{code}");
+        assert_eq!(
+            ErrorCode::from_number(frame.header().error),
+            Some(*code),
+            "{}",
+            String::from_utf8_lossy(frame.body())
+        );
+        assert!(String::from_utf8_lossy(frame.body()).len() > 9, "{code} has a text for a person");
+        assert_eq!(frame.header().retry_after_us > 0, *code == ErrorCode::Busy);
+        desk.settle();
+        assert_eq!(desk.engine.state().machine().store().state_hash(), before, "{code}");
+    }
+}
+
+#[test]
+fn every_error_is_either_provoked_here_or_never_said() {
+    for code in ErrorCode::ALL {
+        let provoked = PROVOCATIONS.iter().any(|(other, _)| other == code);
+        assert_ne!(provoked, UNSAID.contains(code), "{code}");
+    }
+}
+
+#[test]
+fn the_specification_lists_the_same_errors() {
+    let text = include_str!("../../../spec/protocol.md");
+    let section = text.split("## 5. Errors").nth(1).unwrap().split("\n## ").next().unwrap();
+    let listed: Vec<(u16, &str)> = section
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.split('|').map(str::trim).skip(1);
+            Some((cells.next()?.parse().ok()?, cells.next()?))
+        })
+        .collect();
+    let known: Vec<(u16, &str)> = ErrorCode::ALL.iter().map(|code| (code.number(), code.name())).collect();
+    assert_eq!(listed, known);
+}
+
+#[test]
+fn a_refused_write_can_be_sent_again_once_its_reason_is_gone() {
+    let mut desk = desk();
+    let connection = desk.greet(SESSION, SECRET);
+    let frame = request(header(Operation::CreateAccounts, 2), account(3).as_bytes());
+    desk.now.wall_ns += 3_601 * SECOND_NS;
+    let refused = desk.ask(connection, &frame);
+    assert_eq!(refused.header().error, ErrorCode::ClockUnconfirmed.number());
+    let confirmed = desk.ask(connection, &request(header(Operation::ConfirmClock, 3), &[]));
+    assert_eq!(confirmed.header().kind(), Some(Kind::Reply));
+    let reply = desk.ask(connection, &frame);
+    assert_eq!(reply.header().kind(), Some(Kind::Reply));
+    let again = desk.ask(connection, &frame);
+    assert_eq!((again.header().position_entry, again.body()), (reply.header().position_entry, reply.body()));
+    let found = desk.ask(connection, &request(header(Operation::LookupAccounts, 4), Id { id: 3 }.as_bytes()));
+    assert_eq!(found.body().len(), Account::SIZE);
+}

@@ -1,0 +1,302 @@
+//! Bytes that nobody should send: whatever they are, nothing breaks, nothing changes, and others are served.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use common::desk::{Desk, SESSION, header, hello, request};
+use common::{SECRET, TestServer, account, transfer};
+use qenex_engine::client::Client;
+use qenex_engine::frame::{
+    BODY_MAX, Defect, FRAME_MAX, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, Status,
+    Welcome, checksum, judge,
+};
+use qenex_engine::limits::Limits;
+use qenex_journal::disk::sim::Random;
+use qenex_kernel::row::Id;
+use zerocopy::IntoBytes;
+
+/// Bytes of an answer to junk that a server may send before it closes.
+const ANSWERS_MAX: usize = 1 << 20;
+
+fn pick(random: &mut Random, count: usize) -> usize {
+    usize::try_from(random.below(count as u64)).unwrap()
+}
+
+fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
+    (0..count).map(|_| random.next_u64().to_le_bytes()[0]).collect()
+}
+
+/// A good frame of some type, for a session that exists.
+fn good(random: &mut Random) -> Vec<u8> {
+    let number = 1_000 + random.below(1_000);
+    match random.below(7) {
+        0 => hello(SESSION, SECRET, HelloRow::default()),
+        1 => request(header(Operation::LookupAccounts, number), Id { id: 1 }.as_bytes()),
+        2 => request(header(Operation::GetStatus, number), &[]),
+        // Well-formed, and refused by the kernel: so that it is a bug if anything changes.
+        3 => request(header(Operation::CreateAccounts, number), account(0).as_bytes()),
+        4 => request(header(Operation::CreateTransfers, number), transfer(0, 1, 2, 3).as_bytes()),
+        5 => Frame::copied(Header::of(Kind::Goodbye), &[]).bytes().to_vec(),
+        _ => Frame::copied(Header { request: number, ..Header::of(Kind::Reply) }, &[1; 16]).bytes().to_vec(),
+    }
+}
+
+/// The same with a few bits or bytes changed; sometimes with checksums that fit, so that the rest is looked at.
+fn bent(random: &mut Random) -> Vec<u8> {
+    let mut frame = good(random);
+    for _ in 0..=random.below(3) {
+        // Mostly in the header: that is where everything is decided.
+        let within = if random.chance(800) { HEADER_LENGTH } else { frame.len() };
+        let at = pick(random, within);
+        match random.below(3) {
+            0 => frame[at] ^= 1 << random.below(8),
+            1 => frame[at] = bytes(random, 1)[0],
+            _ => {
+                let end = frame.len().min(at + 8);
+                frame[at..end].fill(if random.chance(500) { 0xFF } else { 0 });
+            }
+        }
+    }
+    if random.chance(700) {
+        let sum = checksum(&frame[HEADER_LENGTH..]);
+        if random.chance(800) {
+            frame[240..248].copy_from_slice(&sum.to_le_bytes());
+        }
+        let sum = checksum(&frame[..248]);
+        frame[248..256].copy_from_slice(&sum.to_le_bytes());
+    }
+    frame
+}
+
+/// Whether the rows of a frame could be good ones, so that it may have an effect by right.
+fn may_write(frame: &[u8]) -> bool {
+    let Some((head, body)) = frame.split_first_chunk() else { return false };
+    let Judgement::Good(header, Kind::Request) = judge(head) else { return false };
+    let writes = Operation::from_number(header.operation).is_some_and(Operation::writes);
+    writes && header.matches(body) && body.len() >= 16 && body[..16] != [0; 16]
+}
+
+/// The fields of a header that is judged good, by the table of the specification, in other words.
+fn is_by_the_book(header: &Header, kind: Kind) -> bool {
+    let only = |kinds: &[Kind], zero: bool| zero || kinds.contains(&kind);
+    let all = [Kind::Hello, Kind::Welcome, Kind::Request, Kind::Reply, Kind::Error];
+    header.magic == *b"QENEXFR1"
+        && (header.version, header.header_length) == (1, 256)
+        && header.body_length as usize <= BODY_MAX
+        && (header.flags == 0 || (header.flags == 1 && kind == Kind::Hello))
+        && (header.reserved_1, header.reserved_2, header.routing_version) == ([0; 3], [0; 84], 0)
+        && only(&all, header.book == [0; 16] && header.session == [0; 16] && header.trace == [0; 16])
+        && only(&[Kind::Request, Kind::Reply], header.operation == 0)
+        && only(&[Kind::Request], header.deadline_us == 0 && header.seen_timestamp == 0 && header.context_length == 0)
+        && only(&[Kind::Error], header.error == 0 && header.retry_after_us == 0)
+        && only(&[Kind::Reply], header.group_requests == 0 && header.group_rows == 0 && header.staleness_us == 0)
+        && (kind != Kind::Request || (header.request > 0 && header.linger_us <= 1_000))
+        && header.context_length <= 256
+        && usize::from(header.context_length).next_multiple_of(16) <= header.body_length as usize
+}
+
+#[test]
+fn no_header_is_good_that_breaks_a_rule() {
+    let mut random = Random::new(1);
+    let (mut seen, mut ended, mut skipped) = (0, 0, 0);
+    for _ in 0..200_000 {
+        let frame = bent(&mut random);
+        match judge(frame.first_chunk().unwrap()) {
+            Judgement::Good(header, kind) => {
+                assert!(is_by_the_book(&header, kind), "{header:?}");
+                seen += 1;
+            }
+            Judgement::Skip(header, defect) => {
+                assert!(header.body_length as usize <= BODY_MAX && !defect.to_string().is_empty());
+                skipped += 1;
+            }
+            Judgement::End(defect) => {
+                assert!(!defect.to_string().is_empty());
+                ended += 1;
+            }
+        }
+    }
+    assert!(seen > 10_000 && ended > 10_000 && skipped > 10_000, "{seen} {ended} {skipped}");
+}
+
+#[test]
+fn one_bit_in_a_header_never_passes_unseen() {
+    let mut random = Random::new(2);
+    for _ in 0..7 {
+        let frame = good(&mut random);
+        for bit in 0..8 * HEADER_LENGTH {
+            let mut head: [u8; HEADER_LENGTH] = *frame.first_chunk().unwrap();
+            head[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(judge(&head), Judgement::End(Defect::HeaderChecksum | Defect::Magic)), "bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn hellos_and_contexts_of_any_bytes_are_read_or_refused() {
+    let mut random = Random::new(3);
+    let (mut read, mut split) = (0, 0);
+    for _ in 0..100_000 {
+        let mut body = Vec::new();
+        let row = HelloRow { versions_max: 1, ..HelloRow::default() };
+        Hello { row, credential: &[7; 9], name: "a name" }.write(&mut body);
+        let cut = pick(&mut random, body.len() + 9);
+        body.resize(cut.max(pick(&mut random, 60)), 0);
+        for _ in 0..random.below(3) {
+            let at = pick(&mut random, body.len().max(1));
+            if let Some(byte) = body.get_mut(at) {
+                *byte = bytes(&mut random, 1)[0];
+            }
+        }
+        if let Ok(hello) = Hello::read(&body) {
+            let lengths = (usize::from(hello.row.credential_length), usize::from(hello.row.name_length));
+            assert_eq!((hello.credential.len(), hello.name.len()), lengths);
+            assert_eq!(32 + lengths.0 + lengths.1, body.len());
+            read += 1;
+        }
+        assert!(Welcome::read(&body).is_err() || body.len() >= 80);
+        let context_length = u16::try_from(random.below(300)).unwrap();
+        let header = Header { context_length, ..Header::of(Kind::Request) };
+        if let Ok((context, rows)) = header.split(&body) {
+            assert_eq!(context.len(), usize::from(context_length));
+            assert_eq!(context.len().next_multiple_of(16) + rows.len(), body.len());
+            split += 1;
+        }
+    }
+    assert!(read > 100 && split > 1_000, "{read} {split}");
+}
+
+#[test]
+fn an_engine_takes_any_frame_and_changes_nothing() {
+    let mut random = Random::new(4);
+    for round in 0..40 {
+        let mut desk = Desk::new(Limits { connections_max: 6, window_requests: 4, ..Limits::default() });
+        let first = desk.greet(SESSION, SECRET);
+        let made = desk.ask(first, &request(header(Operation::CreateAccounts, 1), [account(1), account(2)].as_bytes()));
+        assert_eq!(made.header().kind(), Some(Kind::Reply));
+        let before = desk.engine.state().machine().store().state_hash();
+        let mut connections = Vec::new();
+        for _ in 0..250 {
+            if connections.is_empty() || random.chance(100) {
+                connections.push(desk.connect());
+            }
+            let connection = connections[pick(&mut random, connections.len())];
+            let frame = bent(&mut random);
+            if may_write(&frame) {
+                continue;
+            }
+            desk.hand(connection, &frame, random.below(2_000_000));
+            if random.chance(300) {
+                desk.settle();
+            }
+            // Whom the engine has closed, or who has gone, says nothing more.
+            let closed = core::mem::take(&mut desk.closed);
+            connections.retain(|connection| !closed.contains(connection));
+            if connections.len() > 3 {
+                desk.step(qenex_engine::engine::Event::Closed { connection: connections.remove(0) });
+            }
+        }
+        desk.settle();
+        assert_eq!(desk.engine.state().machine().store().state_hash(), before, "round {round}");
+        let found = desk.ask(first, &request(header(Operation::LookupAccounts, 2), Id { id: 2 }.as_bytes()));
+        assert_eq!(found.body().len(), 128, "round {round}");
+    }
+}
+
+/// What a client sees of the whole book.
+fn look(client: &mut Client) -> (u64, u64, Vec<u8>) {
+    let status = client.call(Operation::GetStatus, &[]).unwrap().rows::<Status>().unwrap()[0];
+    let ids = [Id { id: 1 }, Id { id: 2 }];
+    let accounts = client.call(Operation::LookupAccounts, ids.as_bytes()).unwrap().body.unwrap();
+    (status.accounts, status.transfers, accounts)
+}
+
+/// Reads what the server says until it closes, within reason.
+fn drain(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    // A reset is an answer too: the server had something unread when it closed.
+    _ = stream.take(ANSWERS_MAX as u64).read_to_end(&mut rest);
+}
+
+#[test]
+fn a_server_outlives_junk_and_goes_on_serving() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.call(Operation::CreateAccounts, [account(1), account(2)].as_bytes()).unwrap();
+    client.call(Operation::CreateTransfers, transfer(10, 1, 2, 5).as_bytes()).unwrap();
+    let before = look(&mut client);
+    let mut random = Random::new(5);
+    for round in 0..1_500 {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut junk = Vec::new();
+        if random.chance(600) {
+            junk.extend_from_slice(&hello([0; 16], SECRET, HelloRow::default()));
+        }
+        for _ in 0..random.below(6) {
+            let frame = bent(&mut random);
+            if !may_write(&frame) {
+                junk.extend_from_slice(&frame);
+            }
+        }
+        match random.below(4) {
+            0 => junk.truncate(pick(&mut random, junk.len() + 1)),
+            1 => {
+                let count = pick(&mut random, 2_000);
+                junk.extend_from_slice(&bytes(&mut random, count));
+            }
+            _ => {}
+        }
+        // A server that has closed already lets the rest fail.
+        if stream.write_all(&junk).is_ok() && stream.shutdown(Shutdown::Write).is_ok() && random.chance(700) {
+            drain(&mut stream);
+        }
+        drop(stream);
+        if round % 100 == 0 {
+            assert_eq!(look(&mut client), before, "round {round}");
+        }
+    }
+    assert_eq!(look(&mut client), before);
+}
+
+#[test]
+fn halves_of_frames_hold_nobody_up() {
+    let server = TestServer::start();
+    let mut client = server.client();
+    client.call(Operation::CreateAccounts, [account(1), account(2)].as_bytes()).unwrap();
+    let before = look(&mut client);
+    // Each of these says that a frame comes and sends a part of it: of the header, or of a body as large as allowed.
+    let mut waiting: Vec<TcpStream> = Vec::new();
+    let whole = request(header(Operation::CreateAccounts, 1), &vec![0; BODY_MAX / 128 * 128]);
+    assert!(whole.len() <= FRAME_MAX);
+    for part in 0..200 {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.write_all(&hello([0; 16], SECRET, HelloRow::default())).unwrap();
+        let length = if part % 2 == 0 { part } else { HEADER_LENGTH + part * 64 };
+        stream.write_all(&whole[..length]).unwrap();
+        waiting.push(stream);
+    }
+    assert_eq!(look(&mut client), before);
+    // One byte at a time is a frame all the same.
+    let mut slow = TcpStream::connect(server.address()).unwrap();
+    for byte in hello([0; 16], SECRET, HelloRow::default()) {
+        slow.write_all(&[byte]).unwrap();
+    }
+    let mut head = [0; HEADER_LENGTH];
+    slow.read_exact(&mut head).unwrap();
+    assert!(matches!(judge(&head), Judgement::Good(_, Kind::Welcome)));
+    // One that never reads what it asked for holds nobody up either.
+    let mut deaf = TcpStream::connect(server.address()).unwrap();
+    deaf.write_all(&hello([0; 16], SECRET, HelloRow::default())).unwrap();
+    let zeros = Header { session: [0; 16], ..header(Operation::GetMetrics, 1) };
+    for number in 1..200 {
+        deaf.write_all(&request(Header { request: number, ..zeros }, &[])).unwrap();
+    }
+    assert_eq!(look(&mut client), before);
+    drop((waiting, slow, deaf));
+    assert_eq!(look(&mut client), before);
+}
