@@ -11,6 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use common::{Folder, SECRET, account, transfer};
 use qenex_engine::client::{Client, ClientOptions};
@@ -101,7 +102,9 @@ impl Drop for Process {
 }
 
 fn client(address: SocketAddr) -> Client {
-    Client::connect(address, ClientOptions::new(SECRET)).unwrap()
+    // However long a start takes on a machine that is busy, the client waits for it.
+    let options = ClientOptions { attempts: 10_000, pause: Duration::from_millis(20), ..ClientOptions::new(SECRET) };
+    Client::connect(address, options).unwrap()
 }
 
 /// What a worker makes next, in one request; ids are never used twice.

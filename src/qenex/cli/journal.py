@@ -102,6 +102,7 @@ def _restore(
     try:
         with _scratch(scratch) as folder, _progress(out, "Verifying and restoring") as tell:
             found = _native.restore_backup(str(backup.absolute()), str(target), folder, tell)
+        _check_balanced(found)
         target.rename(settings.books_folder / found["book"])
         _sync(settings.books_folder)
     except BaseException:
@@ -145,7 +146,7 @@ def _sync(folder: Path) -> None:
 
 
 def _show(out: Output, found: dict[str, Any], seconds: float) -> None:
-    unequal = [row for row in found["ledgers"] if row[2] != row[3] or row[4] != row[5]]
+    unequal = _unequal(found)
     rows = [
         (name.replace("_", " "), _shown(name, value))
         for name, value in found.items()
@@ -165,8 +166,16 @@ def _show(out: Output, found: dict[str, Any], seconds: float) -> None:
     out.show(
         document, table("Journal", ("what", "found"), rows), _sums(found["ledgers"]), f"{rate}{seconds:.1f} s", verdict
     )
-    if unequal:
+    _check_balanced(found)
+
+
+def _check_balanced(found: dict[str, Any]) -> None:
+    if unequal := _unequal(found):
         raise CheckFailed("debits and credits differ in " + ", ".join(asset_code(row[0]) for row in unequal))
+
+
+def _unequal(found: dict[str, Any]) -> list[tuple[int, ...]]:
+    return [row for row in found["ledgers"] if row[2] != row[3] or row[4] != row[5]]
 
 
 def _shown(name: str, value: object) -> str:

@@ -17,6 +17,8 @@ from qenex.cli import demo, demo_bank
 from qenex.cli.engine_book import open_book
 from qenex.cli.output import Home, Json, Output, example
 from qenex.cli.processes import Child, check_address, read_run_file
+from qenex.errors import ClockUnconfirmed
+from qenex.errors.engine import BY_NUMBER
 from qenex.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,8 +78,7 @@ class _Instance:
             engine = self._serve("engine", "qenex.engine", self._settings.engine_file)
             if engine is None:
                 return
-            if with_demo:
-                self._demo()
+            self._look(with_demo=with_demo)
             http = self._serve("http", "qenex.api", self._settings.http_file)
             if http is None:
                 return
@@ -105,9 +106,15 @@ class _Instance:
             return published
         return None
 
-    def _demo(self) -> None:
+    def _look(self, *, with_demo: bool) -> None:
+        """Makes the demo bank in a new book; says why an engine takes no writes, and what helps."""
         with open_book(str(self._settings.home)) as book:
-            if not book.status().accounts:
+            status = book.status()
+            if not status.is_writable:
+                why = BY_NUMBER[status.writable]
+                helps = "; look at the clock, then `qenex clock confirm`" if why is ClockUnconfirmed else ""
+                sys.stderr.write(f"qenex: writes are refused for now: {why.text}{helps}\n")
+            elif with_demo and not status.accounts:
                 demo.create(book)
 
     def _announce(self, output: Output, served: dict[str, Any]) -> None:
@@ -130,7 +137,9 @@ class _Instance:
     def _stop_all(self) -> None:
         """The HTTP process first, so that what it has accepted can still be answered by the engine."""
         for child in reversed(self._children):
-            child.stop(patience=lambda seconds: seconds < STOP_SECONDS)
+            code = child.stop(patience=lambda seconds: seconds < STOP_SECONDS)
+            ended = "has stopped" if code == 0 else f"has ended with code {code}"
+            sys.stderr.write(f"qenex: the {child.name} process {ended}\n")
 
 
 def _answers(address: str) -> bool:
