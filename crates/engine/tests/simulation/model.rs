@@ -132,6 +132,11 @@ impl Model {
                 .get_mut(self.fed)
                 .ok_or_else(|| Failed(format!("entry {until} is spoken of, and only {} are durable", self.fed)))?;
             let (at, results, machine) = (kept.header.timestamp, &mut kept.results, &mut self.machine);
+            if kept.header.kind == EntryKind::Command.number() {
+                let before = at - u64::from(kept.header.rows);
+                let due = machine.next_expiry().is_some_and(|expires| expires <= before);
+                ensure(!due, || format!("entry {} comes before an expiry that was due", kept.header.number))?;
+            }
             let done = match EntryKind::from_number(kept.header.kind) {
                 Some(EntryKind::Command) => match Operation::from_number(kept.header.operation) {
                     Some(Operation::CreateAccounts) => machine.create_accounts(at, &rows_of(&kept.rows), results),

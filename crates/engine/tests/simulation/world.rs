@@ -199,7 +199,11 @@ impl World {
                 let used = u64::MAX - self.disk.free_bytes()?;
                 self.disk.set_capacity(if turn == full.0 { used + 2_048 } else { u64::MAX });
             }
-            let below_ns = if self.random.chance(20) { SECOND_NS } else { 200_000 };
+            let below_ns = match self.random.below(200) {
+                0 => 4 * SECOND_NS,
+                1..4 => SECOND_NS,
+                _ => 200_000,
+            };
             self.pass_time(below_ns);
             if !last && self.random.chance(2) {
                 self.jump();
