@@ -73,6 +73,9 @@ pub struct Stats {
     pub cut: u64,
     pub from_checkpoint: u64,
     pub passed_over: u64,
+    pub pulses: u64,
+    pub marks: u64,
+    pub rolled_back: u64,
     pub sessions_are_few: bool,
     refused: BTreeMap<&'static str, u64>,
 }
@@ -102,6 +105,9 @@ impl Stats {
         self.cut += other.cut;
         self.from_checkpoint += other.from_checkpoint;
         self.passed_over += other.passed_over;
+        self.pulses += other.pulses;
+        self.marks += other.marks;
+        self.rolled_back += other.rolled_back;
         for (name, count) in &other.refused {
             *self.refused.entry(name).or_default() += count;
         }
@@ -168,6 +174,9 @@ fn what_was_answered_is_there_once_and_nothing_else() {
         ("checkpoints", stats.checkpoints, 1),
         ("rotations", stats.rotations, 2),
         ("starts from a checkpoint", stats.from_checkpoint, 1),
+        ("pulses", stats.pulses, 1),
+        ("marks", stats.marks, 1),
+        ("events rolled back", stats.rolled_back, 5),
     ];
     for (what, count, each) in often {
         assert!(count >= each * stats.seeds, "only {count} {what}");

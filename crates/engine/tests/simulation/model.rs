@@ -13,7 +13,7 @@ use qenex_kernel::row::{Account, AccountFilter, BATCH_MAX, BalanceAt, ChangeEven
 use qenex_kernel::status::CreateTransferStatus;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::{Failed, Outcome, ensure};
+use crate::{Failed, Outcome, Stats, ensure};
 
 /// Names a request: its session and its number there.
 pub type Key = ([u8; 16], u64);
@@ -132,6 +132,11 @@ impl Model {
                 .get_mut(self.fed)
                 .ok_or_else(|| Failed(format!("entry {until} is spoken of, and only {} are durable", self.fed)))?;
             let (at, results, machine) = (kept.header.timestamp, &mut kept.results, &mut self.machine);
+            if kept.header.kind == EntryKind::Command.number() {
+                let before = at - u64::from(kept.header.rows);
+                let due = machine.next_expiry().is_some_and(|expires| expires <= before);
+                ensure(!due, || format!("entry {} comes before an expiry that was due", kept.header.number))?;
+            }
             let done = match EntryKind::from_number(kept.header.kind) {
                 Some(EntryKind::Command) => match Operation::from_number(kept.header.operation) {
                     Some(Operation::CreateAccounts) => machine.create_accounts(at, &rows_of(&kept.rows), results),
@@ -224,7 +229,7 @@ impl Model {
 
     /// At the end, when everybody has an answer: what was answered is there, and nothing else; a transfer is recorded
     /// exactly if an answer said so.
-    pub fn settle(&mut self, abandoned: &[Key]) -> Outcome {
+    pub fn settle(&mut self, abandoned: &[Key], stats: &mut Stats) -> Outcome {
         self.feed(self.durable())?;
         for key in self.sent.keys() {
             let there = self.commands.contains_key(key);
@@ -236,9 +241,13 @@ impl Model {
         }
         let mut recorded = 0;
         for kept in &self.entries {
+            stats.pulses += u64::from(kept.header.kind == EntryKind::Tick.number());
+            stats.marks += u64::from(kept.header.kind == EntryKind::Mark.number());
             if kept.header.operation == Operation::CreateTransfers.number() {
                 let created = CreateTransferStatus::Created.number();
                 recorded += kept.results.iter().filter(|result| result.status == created).count();
+                let broken = CreateTransferStatus::LinkedEventFailed.number();
+                stats.rolled_back += kept.results.iter().filter(|result| result.status == broken).count() as u64;
             }
         }
         let transfers = self.machine.store().transfers().count();
