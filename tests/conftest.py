@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -37,6 +39,8 @@ class EngineProcess:
     """An engine with a home of its own: `python -m core.financial_engine` on any free port."""
 
     settings: Settings
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables that its process has beside the usual ones."""
     process: subprocess.Popen[str] | None = field(default=None, init=False)
     host: str = field(default="", init=False)
     port: int = field(default=0, init=False)
@@ -63,17 +67,7 @@ class EngineProcess:
     def start(self) -> EngineProcess:
         """Starts it (again) and waits until it serves."""
         assert self.process is None, "the engine is running already"
-        log = (self.home / "engine.log").open("a", encoding="utf-8")
-        with log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "core.financial_engine", *self.settings.arguments()],
-                cwd=ROOT,
-                env=process_environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                text=True,
-            )
+        self.process = self._launch()
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             if self.process.poll() is not None:
@@ -89,6 +83,18 @@ class EngineProcess:
         self.kill()
         pytest.fail(f"the engine did not serve within {START_SECONDS} s:\n{self.log()[-4_000:]}")
 
+    def _launch(self) -> subprocess.Popen[str]:
+        with (self.home / "engine.log").open("a", encoding="utf-8") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "core.financial_engine", *self.settings.arguments()],
+                cwd=ROOT,
+                env=process_environment() | self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+
     def stop(self) -> int:
         """Stops it cleanly (SIGTERM); its exit code."""
         assert self.process is not None, "the engine is not running"
@@ -100,6 +106,10 @@ class EngineProcess:
         assert self.process is not None, "the engine is not running"
         self.process.kill()
         self._ended()
+
+    def ended(self) -> int:
+        """Waits until it ends by itself; its exit code."""
+        return self._ended()
 
     def log(self) -> str:
         """All that it has printed so far."""
@@ -120,10 +130,23 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QENEX_HOME", str(tmp_path / "home"))
 
 
-def new_engine(home: Path) -> EngineProcess:
-    """An engine that is not started yet, on free ports."""
-    settings = Settings.load({"home": home, "binary_port": 0, "http_port": 0, "metrics_port": 0})
+def new_engine(home: Path, *, port: int = 0) -> EngineProcess:
+    """An engine that is not started yet, on free ports; with `port` always on the same."""
+    settings = Settings.load({"home": home, "binary_port": port, "http_port": 0, "metrics_port": 0})
     return EngineProcess(bootstrap.initialise(settings).settings)
+
+
+def lasting_port() -> int:
+    """A free port for a server that goes and comes back.
+
+    Not one that the system hands out for outgoing connections: while the server is away a client could get it, and
+    even be connected to itself.
+    """
+    for port in random.sample(range(20_000, 32_000), 100):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    pytest.fail("no port from 20000 to 31999 is free")
 
 
 @pytest.fixture

@@ -231,8 +231,8 @@ class _Wire(asyncio.BufferedProtocol):
         self.transport.write(self._owner.session.hello())
 
     def send(self, parts: tuple[Bytes, ...]) -> None:
-        """Write a frame."""
-        if self.transport is not None:
+        """Write a frame; what a connection that is ending does not take goes out on the next."""
+        if self.transport is not None and not self.transport.is_closing():
             self.transport.writelines(parts)
 
     def end(self, error: Exception | None) -> None:

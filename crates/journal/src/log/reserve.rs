@@ -146,7 +146,9 @@ impl<D: Disk> Reserve<D> {
                 state.sequence += 1;
                 state.before += state.length;
                 (state.offset, state.length) = (0, 0);
-                state.bytes = (2 * bytes).clamp(self.inner.options.file_bytes_first, self.inner.options.file_bytes_max);
+                // Not twice this file's: a run may find one ready that a longer run wanted.
+                state.bytes =
+                    (2 * state.bytes).clamp(self.inner.options.file_bytes_first, self.inner.options.file_bytes_max);
                 state.left = 0;
                 Some((sequence, file, bytes))
             }

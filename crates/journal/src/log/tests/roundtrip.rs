@@ -4,7 +4,7 @@ use qenex_kernel::row::Transfer;
 use zerocopy::IntoBytes;
 
 use super::*;
-use crate::disk::FileDisk;
+use crate::disk::{Caching, DiskFile, FileDisk};
 
 /// Runs a few epochs with a few files each; returns every group, the journal's own included.
 fn fill_journal<D: Disk>(disk: &D, seed: u64) -> Vec<Vec<Remembered>> {
@@ -185,6 +185,21 @@ fn a_journal_is_created_started_and_ended_once() {
     journal.start([2; 16], 2, 11).expect("started");
     assert_eq!((journal.header().epoch, journal.header().release), (2, 2));
     assert_eq!(walk(&disk).0.ending, Ending::Open, "a start takes the marker away");
+}
+
+#[test]
+fn runs_that_were_short_do_not_make_files_longer() {
+    let options = Options { file_bytes_max: 32 * SMALL.file_bytes_first, ..SMALL };
+    let disk = SimDisk::new();
+    Journal::create(&disk, &genesis()).expect("created");
+    for run in 1..8 {
+        let (mut journal, _) = Journal::open(&disk, options, 0).expect("opened");
+        journal.start(writer(run), 1, journal.tip().timestamp + 1000).expect("started");
+        journal.reserve().prepare_now().expect("space");
+        let last = disk.list("journal").expect("listed").pop().expect("a file");
+        let length = disk.open(&last, Caching::Cached).and_then(|file| file.length()).expect("there");
+        assert_eq!(length, 2 * options.file_bytes_first, "{last}");
+    }
 }
 
 #[test]
