@@ -1,5 +1,5 @@
 //! The vectors under `spec/vectors/protocol/` are what this code writes and reads. To write them anew after a change of
-//! the protocol (and of its version): `cargo test -p qenex-engine --test vectors regenerate -- --ignored`.
+//! the protocol (and of its version): `QENEX_WRITE_VECTORS=1 cargo test -p qenex-engine --test vectors`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -232,6 +232,10 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
 #[test]
 fn the_vectors_are_what_this_code_writes() {
     let files = vectors();
+    if std::env::var_os("QENEX_WRITE_VECTORS").is_some() {
+        std::fs::create_dir_all(folder()).unwrap();
+        files.iter().for_each(|(name, bytes)| std::fs::write(folder().join(name), bytes).unwrap());
+    }
     for (name, bytes) in &files {
         let stored = std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(stored == *bytes, "{name} differs: the protocol has changed without its version");
@@ -251,14 +255,5 @@ fn the_vectors_are_judged_as_they_say() {
             panic!("{name} is judged good")
         };
         assert_eq!(defect.code(), code, "{name}");
-    }
-}
-
-#[test]
-#[ignore = "writes the vectors; see the top of the file"]
-fn regenerate() {
-    std::fs::create_dir_all(folder()).unwrap();
-    for (name, bytes) in vectors() {
-        std::fs::write(folder().join(name), bytes).unwrap();
     }
 }

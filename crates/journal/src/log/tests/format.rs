@@ -1,5 +1,5 @@
 //! The vectors under `spec/vectors/journal/` are what this code writes. To write them anew after a change of the
-//! format (and of its version): `cargo test -p qenex-journal regenerate_journal_vectors -- --ignored`.
+//! format (and of its version): `QENEX_WRITE_VECTORS=1 cargo test -p qenex-journal the_vectors`.
 
 use std::path::PathBuf;
 
@@ -42,18 +42,14 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn the_vectors_are_what_this_code_writes() {
-    for (name, bytes) in vectors() {
+    let files = vectors();
+    if std::env::var_os("QENEX_WRITE_VECTORS").is_some() {
+        std::fs::create_dir_all(folder()).expect("a folder");
+        files.iter().for_each(|(name, bytes)| std::fs::write(folder().join(name), bytes).expect("written"));
+    }
+    for (name, bytes) in files {
         let stored = std::fs::read(folder().join(&name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(stored == bytes, "{name} differs: the format has changed without its version");
         assert!(stored.len() < 64 << 10);
-    }
-}
-
-#[test]
-#[ignore = "writes the vectors; see the top of the file"]
-fn regenerate_journal_vectors() {
-    std::fs::create_dir_all(folder()).expect("a folder");
-    for (name, bytes) in vectors() {
-        std::fs::write(folder().join(name), bytes).expect("written");
     }
 }
