@@ -53,6 +53,7 @@ def missing(*, dev: bool) -> list[str]:
     if dev:
         wanted += [
             (["node", "--version"], NODE_AT_LEAST, "Node.js: https://nodejs.org"),
+            (["curl", "--version"], (7, 82), "curl, for the README's tour: apt-get install curl"),
             (["strace", "--version"], (5,), "strace, for the tests that inject faults: apt-get install strace"),
         ]
     for command, at_least, help_text in wanted:
