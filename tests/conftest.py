@@ -130,9 +130,9 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("QENEX_HOME", str(tmp_path / "home"))
 
 
-def new_engine(home: Path, *, port: int = 0) -> EngineProcess:
-    """An engine that is not started yet, on free ports; with `port` always on the same."""
-    settings = Settings.load({"home": home, "binary_port": port, "http_port": 0, "metrics_port": 0})
+def new_engine(home: Path, *, port: int = 0, **flags: object) -> EngineProcess:
+    """An engine that is not started yet, on free ports; with `port` always on the same; other settings as given."""
+    settings = Settings.load({"home": home, "binary_port": port, "http_port": 0, "metrics_port": 0, **flags})
     return EngineProcess(bootstrap.initialise(settings).settings)
 
 

@@ -93,7 +93,7 @@ class Request:
 
     __slots__ = (
         *("body_checksum", "body_length", "context_length", "doubtful", "expires", "last_error", "linger_us"),
-        *("number", "operation", "parts", "replayed", "waiter"),
+        *("number", "operation", "parts", "replayed", "sent", "waiter"),
     )
 
     def __init__(
@@ -114,7 +114,9 @@ class Request:
         self.expires = 0.0
         self.replayed = False
         self.doubtful = False
-        """Whether it may have happened without an answer."""
+        """Whether it may have happened without an answer, before it went out last."""
+        self.sent = False
+        """Whether it has gone out and nothing was said to it since."""
         self.last_error: EngineError | None = None
         self.waiter: Any = None
         """What the connection keeps with it."""
@@ -126,7 +128,7 @@ class Request:
 
     def give_up(self) -> EngineError:
         """What to raise when its time is over."""
-        if self.doubtful and self.operation in WRITES:
+        if (self.doubtful or self.sent) and self.operation in WRITES:
             return UnknownOutcome(str(self.last_error or ""))
         return self.last_error or ConnectionLost("No answer came in time.")
 
@@ -274,6 +276,7 @@ class Session:
             linger_us=request.linger_us,
             body_checksum=request.body_checksum,
         )
+        request.sent = True
         return (encode_header(header), *request.parts)
 
     def forget(self, request: Request) -> EngineError:
@@ -307,7 +310,7 @@ class Session:
         if request is None:
             return None
         if isinstance(error, Busy | Stale | UnknownOutcome):
-            request.last_error = error
+            request.last_error, request.sent = error, False
             request.doubtful = request.doubtful or isinstance(error, UnknownOutcome)
             return request, Again((error.retry_after_us or RETRY_US) / 1e6)
         del self.outstanding[header.request]

@@ -95,9 +95,10 @@ class Peer:
             raise ConnectionAbortedError
         if fault == "silence":
             return
-        if fault in ("busy", "unknown_outcome", "storage_full", "forgotten"):
-            number = {"busy": 9, "unknown_outcome": 23, "storage_full": 14, "forgotten": 10}[fault]
-            connection.sendall(error_frame(number, header.request, f"{fault} by order", retry_after_us=500))
+        if fault in ("busy", "busy_for_long", "unknown_outcome", "storage_full", "forgotten"):
+            number = {"unknown_outcome": 23, "storage_full": 14, "forgotten": 10}.get(fault, 9)
+            after_us = 60_000_000 if fault == "busy_for_long" else 500
+            connection.sendall(error_frame(number, header.request, f"{fault} by order", retry_after_us=after_us))
             return
         if fault == "goodbye":
             connection.sendall(frame(Header(FrameType.GOODBYE), b""))

@@ -137,12 +137,12 @@ def test_no_answer_in_time_is_an_unknown_outcome(run: Run) -> None:
             (answer,) = run(peer, BATCHES[:1], new_session(patience_s=0.2))
         except EngineError as error:
             answer = error
-    assert isinstance(answer, EngineError)
+    assert type(answer) is UnknownOutcome
 
 
 @both
 def test_busy_for_too_long_is_said_as_busy_because_nothing_happened(run: Run) -> None:
-    with Peer(["busy"] * 10_000) as peer:
+    with Peer(["busy", "busy", "busy_for_long"]) as peer:
         try:
             (answer,) = run(peer, BATCHES[:1], new_session(patience_s=0.2))
         except EngineError as error:
