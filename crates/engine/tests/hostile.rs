@@ -10,9 +10,10 @@ use std::time::Duration;
 use common::desk::{Desk, SESSION, header, hello, request};
 use common::{SECRET, TestServer, account, transfer};
 use qenex_engine::client::Client;
+use qenex_engine::engine::{Action, Admission};
 use qenex_engine::frame::{
-    BODY_MAX, Defect, FRAME_MAX, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, Status,
-    Welcome, checksum, judge,
+    BODY_MAX, Defect, ErrorCode, FRAME_MAX, Frame, HEADER_LENGTH, HELLO_MAX, Header, Hello, HelloRow, Judgement, Kind,
+    Operation, Status, Welcome, checksum, judge,
 };
 use qenex_engine::limits::Limits;
 use qenex_journal::disk::sim::Random;
@@ -205,6 +206,26 @@ fn an_engine_takes_any_frame_and_changes_nothing() {
         let found = desk.ask(first, &request(header(Operation::LookupAccounts, 2), Id { id: 2 }.as_bytes()));
         assert_eq!(found.body().len(), 128, "round {round}");
     }
+}
+
+#[test]
+fn a_stranger_is_given_no_memory_beyond_a_hello() {
+    let mut desk = Desk::new(Limits::default());
+    let length = |bytes: usize| u32::try_from(bytes).unwrap();
+    for kind in [Kind::Hello, Kind::Request, Kind::Reply] {
+        let connection = desk.connect();
+        let mut actions = Vec::new();
+        let largest = Header { body_length: length(HELLO_MAX), ..Header::of(kind) };
+        assert_eq!(desk.engine.admit(connection, &largest, &mut actions), Admission::Read);
+        assert!(actions.is_empty());
+        let larger = Header { body_length: length(HELLO_MAX + 1), ..largest };
+        assert_eq!(desk.engine.admit(connection, &larger, &mut actions), Admission::Skip);
+        let [Action::Send { frame, .. }, Action::Close { .. }] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!(frame.header().error, ErrorCode::FrameTooLarge.number());
+    }
+    let known = desk.greet(SESSION, SECRET);
+    let large = Header { body_length: length(BODY_MAX), ..header(Operation::CreateTransfers, 1) };
+    assert_eq!(desk.engine.admit(known, &large, &mut Vec::new()), Admission::Read);
 }
 
 /// What a client sees of the whole book.

@@ -5,7 +5,7 @@ use qenex_journal::disk::Disk;
 use super::{Action, Admission, ConnectionId, Engine};
 use crate::clock::SECOND_NS;
 use crate::credential::Principal;
-use crate::frame::{ErrorCode, HEADER_LENGTH, Header, Kind, Operation};
+use crate::frame::{ErrorCode, HEADER_LENGTH, HELLO_MAX, Header, Kind, Operation};
 use crate::sessions::{SessionId, Standing};
 
 /// How long a refused request is waited for before those after it are taken: many times what its client was told to
@@ -136,9 +136,11 @@ impl<D: Disk> Engine<D> {
         self.connections.insert(connection, Connection::Fresh);
     }
 
-    /// Judges a frame by its header alone: whether its session's window has room for it.
+    /// Judges a frame by its header alone: whether there is room for it, in its session's window once it has one.
     pub fn admit(&mut self, connection: ConnectionId, header: &Header, actions: &mut Vec<Action>) -> Admission {
-        let Some(Connection::Open(client)) = self.connections.get(&connection).copied() else { return Admission::Read };
+        let Some(Connection::Open(client)) = self.connections.get(&connection).copied() else {
+            return self.admit_stranger(connection, header, actions);
+        };
         let writes = Operation::from_number(header.operation).is_some_and(Operation::writes);
         if header.kind() != Some(Kind::Request) || !writes || header.session != client.session {
             return Admission::Read;
@@ -175,6 +177,16 @@ impl<D: Disk> Engine<D> {
         };
         self.set_refused(connection, Some(Refused::and(refused, header.request, now_ns)));
         self.refuse(connection, header, ErrorCode::Busy, text, actions);
+        Admission::Skip
+    }
+
+    /// Who has not been welcomed gets no memory for more than a hello: it takes no credential to connect.
+    fn admit_stranger(&mut self, connection: ConnectionId, header: &Header, actions: &mut Vec<Action>) -> Admission {
+        if header.body_length as usize <= HELLO_MAX {
+            return Admission::Read;
+        }
+        let text = format!("before its welcome a connection may send a body of {HELLO_MAX} bytes, a hello's at most");
+        self.refuse_connection(connection, header, ErrorCode::FrameTooLarge, text, actions);
         Admission::Skip
     }
 
