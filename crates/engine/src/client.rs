@@ -423,6 +423,11 @@ pub(crate) fn read_welcome(header: &Header, body: &[u8]) -> Result<WelcomeRow, C
             code: ErrorCode::from_number(header.error).unwrap_or(ErrorCode::Failed),
             text: String::from_utf8_lossy(body).into_owned(),
         }),
+        // It was accepted by a server that ended before it read the hello; the next one may be there soon.
+        Some(Kind::Goodbye) => Err(ClientError::Refused {
+            code: ErrorCode::ShuttingDown,
+            text: "the server said goodbye before it said welcome".to_owned(),
+        }),
         _ => Err(ClientError::Protocol("a hello was not answered with a welcome".to_owned())),
     }
 }

@@ -10,13 +10,15 @@ use std::time::Duration;
 use common::desk::{Desk, SESSION, header, hello, request};
 use common::{SECRET, TestServer, account, transfer};
 use qenex_engine::client::Client;
+use qenex_engine::engine::{Action, Admission};
 use qenex_engine::frame::{
-    BODY_MAX, Defect, FRAME_MAX, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, Status,
-    Welcome, checksum, judge,
+    BODY_MAX, Defect, ErrorCode, FRAME_MAX, Frame, HEADER_LENGTH, HELLO_MAX, Header, Hello, HelloRow, Judgement, Kind,
+    Operation, Shape, Status, Welcome, checksum, judge,
 };
 use qenex_engine::limits::Limits;
+use qenex_engine::recover;
 use qenex_journal::disk::sim::Random;
-use qenex_kernel::row::Id;
+use qenex_kernel::row::{Account, Id, QueryFilter};
 use zerocopy::IntoBytes;
 
 /// Bytes of an answer to junk that a server may send before it closes.
@@ -205,6 +207,99 @@ fn an_engine_takes_any_frame_and_changes_nothing() {
         let found = desk.ask(first, &request(header(Operation::LookupAccounts, 2), Id { id: 2 }.as_bytes()));
         assert_eq!(found.body().len(), 128, "round {round}");
     }
+}
+
+#[test]
+fn a_stranger_is_given_no_memory_beyond_a_hello() {
+    let mut desk = Desk::new(Limits::default());
+    let length = |bytes: usize| u32::try_from(bytes).unwrap();
+    for kind in [Kind::Hello, Kind::Request, Kind::Reply] {
+        let connection = desk.connect();
+        let mut actions = Vec::new();
+        let largest = Header { body_length: length(HELLO_MAX), ..Header::of(kind) };
+        assert_eq!(desk.engine.admit(connection, &largest, &mut actions), Admission::Read);
+        assert!(actions.is_empty());
+        let larger = Header { body_length: length(HELLO_MAX + 1), ..largest };
+        assert_eq!(desk.engine.admit(connection, &larger, &mut actions), Admission::Skip);
+        let [Action::Send { frame, .. }, Action::Close { .. }] = &actions[..] else { panic!("{actions:?}") };
+        assert_eq!(frame.header().error, ErrorCode::FrameTooLarge.number());
+    }
+    let known = desk.greet(SESSION, SECRET);
+    let large = Header { body_length: length(BODY_MAX), ..header(Operation::CreateTransfers, 1) };
+    assert_eq!(desk.engine.admit(known, &large, &mut Vec::new()), Admission::Read);
+}
+
+/// Rows of an operation: good ones with small numbers, of which some bytes are anything.
+fn bent_rows(random: &mut Random, operation: Operation) -> Vec<u8> {
+    let Shape::Rows { size, max } = operation.shape() else { return Vec::new() };
+    let count = 1 + pick(random, max.min(6));
+    let mut rows: Vec<u8> = Vec::new();
+    for _ in 0..count {
+        let id = 1 + u128::from(random.below(40));
+        let row = match operation {
+            Operation::CreateAccounts => account(id).as_bytes().to_vec(),
+            Operation::CreateTransfers => {
+                transfer(id, 1 + u128::from(random.below(9)), 1 + u128::from(random.below(9)), 3).as_bytes().to_vec()
+            }
+            _ => {
+                let mut row = vec![0; size];
+                row[0] = id.to_le_bytes()[0];
+                row
+            }
+        };
+        rows.extend_from_slice(&row);
+    }
+    for _ in 0..random.below(5) {
+        let at = pick(random, rows.len());
+        match random.below(3) {
+            0 => rows[at] = bytes(random, 1)[0],
+            1 => rows[at] ^= 1 << random.below(8),
+            _ => {
+                let end = rows.len().min(at + 16);
+                rows[at..end].fill(if random.chance(500) { 0xFF } else { 0 });
+            }
+        }
+    }
+    rows
+}
+
+#[test]
+fn rows_of_any_bytes_are_answered_and_the_journal_says_the_same_again() {
+    let mut random = Random::new(6);
+    let (mut created, mut refused, mut read) = (0, 0, 0);
+    for round in 0..20 {
+        let mut desk = Desk::new(Limits::default());
+        let connection = desk.greet(SESSION, SECRET);
+        for number in 1..=300 {
+            let operation = Operation::ALL[pick(&mut random, Operation::ALL.len())];
+            if operation == Operation::Backup {
+                continue;
+            }
+            let rows = bent_rows(&mut random, operation);
+            let answer = desk.ask(connection, &request(header(operation, number), &rows));
+            assert!(desk.closed.is_empty(), "round {round}: {}", String::from_utf8_lossy(answer.body()));
+            if answer.header().kind() != Some(Kind::Reply) {
+                refused += 1;
+            } else if operation.writes() {
+                let Shape::Rows { size, .. } = operation.shape() else { panic!("{operation:?}") };
+                assert_eq!(answer.body().len() / 16, rows.len() / size, "one result a row");
+                created += u64::from(answer.body().chunks(16).any(|row| row[8..12] == [0xFF; 4]));
+            } else {
+                read += 1;
+            }
+        }
+        let state = desk.engine.state();
+        let opened = recover::open(&desk.disk.copy(), &desk.options()).unwrap();
+        let hashes = [state, &opened.state].map(|state| state.machine().store().state_hash());
+        assert_eq!(hashes[0], hashes[1], "round {round}");
+        let filter = QueryFilter { limit: 1_000, ..QueryFilter::ZERO };
+        let mut accounts = Vec::new();
+        state.machine().query_accounts(&filter, &mut accounts);
+        let sum = |of: fn(&Account) -> u128| accounts.iter().map(of).fold(0, u128::wrapping_add);
+        assert_eq!(sum(|row| row.debits_posted), sum(|row| row.credits_posted), "round {round}");
+        assert_eq!(sum(|row| row.debits_pending), sum(|row| row.credits_pending), "round {round}");
+    }
+    assert!(created > 100 && refused > 100 && read > 1_000, "{created} {refused} {read}");
 }
 
 /// What a client sees of the whole book.

@@ -3,9 +3,15 @@
 
 mod common;
 
-use common::{SECRET, TestServer, account, transfer};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use common::{BOOK, SECRET, TestServer, account, transfer};
 use qenex_engine::client::{Client, ClientError, ClientOptions};
-use qenex_engine::frame::{ErrorCode, Operation};
+use qenex_engine::frame::{
+    ErrorCode, Frame, HEADER_LENGTH, Header, Judgement, Kind, Operation, Welcome, WelcomeRow, judge,
+};
 use qenex_kernel::row::{Account, EventResult, Id, Transfer};
 use qenex_kernel::status::CreateTransferStatus;
 use zerocopy::IntoBytes;
@@ -44,4 +50,46 @@ fn nothing_is_said_to_a_stranger() {
     let options = ClientOptions { session: Some([5; 16]), resume: true, ..ClientOptions::new(SECRET) };
     let error = Client::connect(server.address(), options).unwrap_err();
     assert!(matches!(error, ClientError::Refused { code: ErrorCode::SessionExpired, .. }), "{error}");
+}
+
+/// Takes a frame from a client; returns its header.
+fn take(stream: &mut TcpStream) -> Header {
+    let mut head = [0; HEADER_LENGTH];
+    stream.read_exact(&mut head).unwrap();
+    let Judgement::Good(header, _) = judge(&head) else { panic!("a client's frame is bad") };
+    stream.read_exact(&mut vec![0; header.body_length as usize]).unwrap();
+    header
+}
+
+#[test]
+fn a_client_goes_on_when_the_server_that_it_comes_back_to_is_just_ending() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = std::thread::spawn(move || {
+        let row = WelcomeRow { version: 1, window_requests: 4, window_bytes: 1 << 21, ..WelcomeRow::default() };
+        let mut body = Vec::new();
+        Welcome { row: WelcomeRow { book: BOOK, ..row }, name: "played" }.write(&mut body);
+        let welcome = Frame::copied(Header::of(Kind::Welcome), &body);
+        let goodbye = Frame::copied(Header::of(Kind::Goodbye), &[]);
+        // One that is gone once the request was sent, one that ends as the client arrives, one that answers.
+        for (answers, ends) in [(&welcome, true), (&goodbye, true), (&welcome, false)] {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert_eq!(take(&mut stream).kind(), Some(Kind::Hello));
+            stream.write_all(answers.bytes()).unwrap();
+            if answers.header().kind() == Some(Kind::Goodbye) {
+                continue;
+            }
+            let request = take(&mut stream);
+            assert_eq!((request.kind(), request.request), (Some(Kind::Request), 1));
+            if !ends {
+                let reply = Header { kind: Kind::Reply as u8, context_length: 0, ..request };
+                stream.write_all(Frame::copied(reply, b"answered").bytes()).unwrap();
+            }
+        }
+    });
+    let options = ClientOptions { pause: Duration::ZERO, ..ClientOptions::new(SECRET) };
+    let mut client = Client::connect(address, options).unwrap();
+    let reply = client.call(Operation::GetMetrics, &[]).unwrap();
+    assert_eq!(reply.body.unwrap(), b"answered");
+    server.join().unwrap();
 }

@@ -5,7 +5,7 @@ use qenex_journal::disk::Disk;
 use super::{Action, Admission, ConnectionId, Engine};
 use crate::clock::SECOND_NS;
 use crate::credential::Principal;
-use crate::frame::{ErrorCode, HEADER_LENGTH, Header, Kind, Operation};
+use crate::frame::{ErrorCode, HEADER_LENGTH, HELLO_MAX, Header, Kind, Operation};
 use crate::sessions::{SessionId, Standing};
 
 /// How long a refused request is waited for before those after it are taken: many times what its client was told to
@@ -31,16 +31,51 @@ pub(super) struct Client {
     pub(super) may_write: bool,
     pub(super) window_requests: u32,
     pub(super) window_bytes: u32,
-    /// The first write that it was told to send again.
+    /// The writes that it was told to send again.
     pub(super) refused: Option<Refused>,
 }
 
-/// A write that its connection was told to send again.
-#[derive(Clone, Copy, Debug)]
+/// Writes that a connection was told to send again, and that nothing sent after them may overtake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Refused {
-    request: u64,
-    /// Whoever has not sent it again by then has given it up.
+    /// The lowest number.
+    first: u64,
+    /// Bit i: number `first + 1 + i` too. One further above cannot be waiting beside it: see [`Standing::TooOld`].
+    after: u64,
+    /// Whoever has not sent the first again by then has given them up.
     until_ns: u64,
+}
+
+impl Refused {
+    /// With this one too; `now_ns` counts if it is the first.
+    fn and(this: Option<Self>, request: u64, now_ns: u64) -> Self {
+        let until_ns = now_ns.saturating_add(GIVEN_UP_NS);
+        match this {
+            None => Self { first: request, after: 0, until_ns },
+            Some(this) if request > this.first => Self { after: this.after | bit(request - this.first - 1), ..this },
+            Some(this) if request == this.first => Self { until_ns, ..this },
+            Some(this) => {
+                let distance = this.first - request;
+                let after = u32::try_from(distance).ok().and_then(|distance| this.after.checked_shl(distance));
+                Self { first: request, after: after.unwrap_or(0) | bit(distance - 1), until_ns }
+            }
+        }
+    }
+
+    /// Without this one, which came again and is taken.
+    fn without(self, request: u64, now_ns: u64) -> Option<Self> {
+        if request != self.first {
+            return Some(self);
+        }
+        let next = self.after.trailing_zeros();
+        let after = self.after.checked_shr(next)? >> 1;
+        Some(Self { first: self.first + 1 + u64::from(next), after, until_ns: now_ns.saturating_add(GIVEN_UP_NS) })
+    }
+}
+
+/// 0 for numbers that are too far away.
+fn bit(index: u64) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
 }
 
 /// Who gets an answer.
@@ -101,9 +136,11 @@ impl<D: Disk> Engine<D> {
         self.connections.insert(connection, Connection::Fresh);
     }
 
-    /// Judges a frame by its header alone: whether its session's window has room for it.
+    /// Judges a frame by its header alone: whether there is room for it, in its session's window once it has one.
     pub fn admit(&mut self, connection: ConnectionId, header: &Header, actions: &mut Vec<Action>) -> Admission {
-        let Some(Connection::Open(client)) = self.connections.get(&connection).copied() else { return Admission::Read };
+        let Some(Connection::Open(client)) = self.connections.get(&connection).copied() else {
+            return self.admit_stranger(connection, header, actions);
+        };
         let writes = Operation::from_number(header.operation).is_some_and(Operation::writes);
         if header.kind() != Some(Kind::Request) || !writes || header.session != client.session {
             return Admission::Read;
@@ -124,23 +161,32 @@ impl<D: Disk> Engine<D> {
         let refused = client.refused.filter(|refused| now_ns < refused.until_ns);
         let bytes = HEADER_LENGTH as u64 + u64::from(header.body_length);
         let room = u64::from(client.window_bytes).saturating_sub(used_bytes);
-        let text = if let Some(first) = refused.filter(|first| first.request < header.request) {
+        let text = if let Some(refused) = refused.filter(|refused| refused.first < header.request) {
             // There may be room by now, but what was sent ahead keeps its order.
-            format!("request {} was refused before it, and goes first", first.request)
+            format!("request {} was refused before it, and goes first", refused.first)
         } else if requests < u64::from(client.window_requests) && bytes <= room {
             if client.refused.is_some() {
-                self.set_refused(connection, None);
+                self.set_refused(connection, refused.and_then(|refused| refused.without(header.request, now_ns)));
             }
             return Admission::Read;
         } else {
-            let until_ns = now_ns.saturating_add(GIVEN_UP_NS);
-            self.set_refused(connection, Some(Refused { request: header.request, until_ns }));
             format!(
                 "{requests} requests of the session are unanswered, {} are allowed; {bytes} bytes more, {room} are left",
                 client.window_requests
             )
         };
+        self.set_refused(connection, Some(Refused::and(refused, header.request, now_ns)));
         self.refuse(connection, header, ErrorCode::Busy, text, actions);
+        Admission::Skip
+    }
+
+    /// Who has not been welcomed gets no memory for more than a hello: it takes no credential to connect.
+    fn admit_stranger(&mut self, connection: ConnectionId, header: &Header, actions: &mut Vec<Action>) -> Admission {
+        if header.body_length as usize <= HELLO_MAX {
+            return Admission::Read;
+        }
+        let text = format!("before its welcome a connection may send a body of {HELLO_MAX} bytes, a hello's at most");
+        self.refuse_connection(connection, header, ErrorCode::FrameTooLarge, text, actions);
         Admission::Skip
     }
 

@@ -28,6 +28,9 @@ pub struct HelloRow {
 
 const _: () = assert!(size_of::<HelloRow>() == 32);
 
+/// Bytes of a hello's body at most: its lengths are u16.
+pub const HELLO_MAX: usize = size_of::<HelloRow>() + 2 * 65_535;
+
 /// What a client says first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hello<'a> {

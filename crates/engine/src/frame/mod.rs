@@ -12,7 +12,7 @@ mod status;
 
 pub use error::ErrorCode;
 pub use header::{Defect, Header, Judgement, Kind, Role, judge};
-pub use hello::{Hello, HelloRow, Welcome, WelcomeRow};
+pub use hello::{HELLO_MAX, Hello, HelloRow, Welcome, WelcomeRow};
 pub use operation::{Operation, Shape};
 pub use out::{Frame, Rows, request_frame};
 pub use status::Status;

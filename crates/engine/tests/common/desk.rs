@@ -34,16 +34,7 @@ impl Desk {
     pub fn new(limits: Limits) -> Self {
         let disk = SimDisk::new();
         let now = Now { wall_ns: 1_800_000_000 * SECOND_NS, monotonic_ns: SECOND_NS };
-        let journal = JournalOptions { file_bytes_first: 1 << 21, file_bytes_max: 1 << 21, group_bytes_max: 3 << 19 };
-        let options = OpenOptions {
-            book: Some(BOOK),
-            incarnation: [1; 16],
-            writer: [2; 16],
-            now,
-            clock_trusted: true,
-            journal,
-            store: StoreOptions::default(),
-        };
+        let options = options(now);
         let opened = recover::open(&disk, &options).unwrap();
         let reader = Credential { may_write: false, principal: [9; 16], ..Credential::owner(READER) };
         let engine = Engine::new(Setup {
@@ -53,7 +44,7 @@ impl Desk {
             book: BOOK,
             incarnation: [1; 16],
             journal: 1,
-            group_bytes_max: journal.group_bytes_max,
+            group_bytes_max: options.journal.group_bytes_max,
             limits,
             configuration: Configuration::default(),
             credentials: vec![Credential::owner(SECRET), reader],
@@ -62,6 +53,11 @@ impl Desk {
         });
         let (next, said, closed) = (1, Vec::new(), Vec::new());
         Self { disk, now, engine, journal: opened.journal, next, said, closed }
+    }
+
+    /// How its book is opened again.
+    pub fn options(&self) -> OpenOptions {
+        OpenOptions { writer: [3; 16], ..options(self.now) }
     }
 
     /// A new connection that has said nothing.
@@ -165,6 +161,18 @@ impl Desk {
                 Action::Seal(_) | Action::Checkpoint(_) | Action::Backup(_) => panic!("not done here: {action:?}"),
             }
         }
+    }
+}
+
+fn options(now: Now) -> OpenOptions {
+    OpenOptions {
+        book: Some(BOOK),
+        incarnation: [1; 16],
+        writer: [2; 16],
+        now,
+        clock_trusted: true,
+        journal: JournalOptions { file_bytes_first: 1 << 21, file_bytes_max: 1 << 21, group_bytes_max: 3 << 19 },
+        store: StoreOptions::default(),
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use qenex_engine::frame::{Header, Operation};
+use qenex_engine::limits::Configuration;
 use qenex_engine::state::State;
 use qenex_journal::disk::{Disk, SimDisk};
 use qenex_journal::log::{EntryHeader, EntryKind, EntryView, read};
@@ -43,8 +44,18 @@ struct Said {
     body: Vec<u8>,
 }
 
+/// A session that is remembered.
+struct Known {
+    id: [u8; 16],
+    highest: u64,
+    /// Its newest entry: whose is the oldest goes first.
+    newest: u64,
+}
+
 pub struct Model {
     machine: Machine<MemoryStore>,
+    sessions: Vec<Known>,
+    sessions_max: usize,
     entries: Vec<Kept>,
     /// How many of `entries` the machine was fed.
     fed: usize,
@@ -59,6 +70,8 @@ impl Model {
     pub fn new() -> Self {
         Self {
             machine: Machine::new(MemoryStore::new(), 0),
+            sessions: Vec::new(),
+            sessions_max: index(u64::from(Configuration::default().sessions_max)),
             entries: Vec::new(),
             fed: 0,
             sent: BTreeMap::new(),
@@ -148,8 +161,32 @@ impl Model {
             };
             done?;
             self.fed += 1;
+            self.remember();
         }
         Ok(())
+    }
+
+    /// What the entry that was fed last says of sessions.
+    fn remember(&mut self) {
+        let Kept { header, rows, .. } = &self.entries[self.fed - 1];
+        let known = self.sessions.iter_mut().find(|known| known.id == header.session);
+        match (EntryKind::from_number(header.kind), known) {
+            (Some(EntryKind::Session), None) => {
+                self.sessions.push(Known { id: header.session, highest: 0, newest: header.number });
+            }
+            (Some(EntryKind::Command), Some(known)) => {
+                known.highest = known.highest.max(header.request);
+                known.newest = header.number;
+            }
+            (Some(EntryKind::Configuration), _) => {
+                self.sessions_max = index(u64::from(rows_of::<Configuration>(rows)[0].sessions_max));
+            }
+            _ => {}
+        }
+        while self.sessions.len() > self.sessions_max {
+            let oldest = (0..self.sessions.len()).min_by_key(|at| self.sessions[*at].newest).expect("there are some");
+            self.sessions.remove(oldest);
+        }
     }
 
     /// The engine says that a write was done. `header` and `body` are its reply's.
@@ -221,6 +258,11 @@ impl Model {
         let ids: Vec<Id> = transfers.iter().map(|row| Id { id: row.id }).collect();
         state.machine().lookup_transfers(&ids, &mut recorded)?;
         ensure(recorded == transfers, || "transfers differ from those of the plain ledger".to_owned())?;
+        ensure(state.sessions().len() == self.sessions.len(), || "more or fewer sessions are known".to_owned())?;
+        for known in &self.sessions {
+            let highest = state.sessions().get(&known.id).map(|session| session.highest);
+            ensure(highest == Some(known.highest), || format!("{highest:?}, not {} is highest", known.highest))?;
+        }
         let sum = |of: fn(&Account) -> u128| accounts.iter().map(of).sum::<u128>();
         let posted = sum(|row| row.debits_posted) == sum(|row| row.credits_posted);
         let pending = sum(|row| row.debits_pending) == sum(|row| row.credits_pending);

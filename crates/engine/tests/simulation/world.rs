@@ -19,6 +19,9 @@ use crate::{BOOK, Bug, Failed, Outcome, Stats, ensure};
 /// Turns that clients without new wishes may take until everything is answered.
 const SETTLE_TURNS: u64 = 60_000;
 
+/// Turns of the last life in which connections break.
+const LAST_CUTS: u64 = 1_000;
+
 pub struct World {
     random: Random,
     bug: Option<Bug>,
@@ -208,7 +211,8 @@ impl World {
             if !last && self.random.chance(2) {
                 self.jump();
             }
-            let cut = !last && self.random.chance(4);
+            // In the last life too, at first: whoever comes back must be answered on the new connection.
+            let cut = if last { turn < LAST_CUTS && self.random.chance(20) } else { self.random.chance(4) };
             let mut around = Around {
                 now: &mut self.now,
                 random: &mut self.random,
