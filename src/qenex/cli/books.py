@@ -37,8 +37,12 @@ def add_to(app: typer.Typer) -> None:
 
 
 def balance_table(lines: Iterable[Line]) -> Table:
-    """A trial balance for people, amounts in major units."""
-    amounts = ("debits posted", "credits posted", "debits pending", "credits pending")
+    """A trial balance for people, amounts in major units; columns for what is pending only where something is."""
+    lines = list(lines)
+    sums: tuple[str, ...] = ("debits_posted", "credits_posted")
+    if any(line.debits_pending or line.credits_pending for line in lines):
+        sums += ("debits_pending", "credits_pending")
+    amounts = [name.replace("_", " ") for name in sums]
     return table(
         "Trial balance",
         ("asset", "kind", "accounts", *amounts),
@@ -47,10 +51,7 @@ def balance_table(lines: Iterable[Line]) -> Table:
                 asset_code(line.ledger),
                 kind_name(line.code),
                 f"{line.accounts:,}",
-                *(
-                    amount_text(minor, line.ledger)
-                    for minor in (line.debits_posted, line.credits_posted, line.debits_pending, line.credits_pending)
-                ),
+                *(amount_text(getattr(line, name), line.ledger) for name in sums),
             )
             for line in lines
         ),
@@ -88,11 +89,11 @@ def _status(home: Home = None, *, as_json: Json = False) -> None:
     document = status._asdict() | {
         "book": status.book_id,
         "incarnation": status.incarnation.hex(),
+        "timestamp": time_text(status.timestamp),
         "writable": writable,
     }
-    shown = document | {"timestamp": time_text(status.timestamp)}
     rows = [
-        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value) for name, value in shown.items()
+        (name.replace("_", " "), f"{value:,}" if isinstance(value, int) else value) for name, value in document.items()
     ]
     Output(as_json=as_json).show(document, table("Engine", ("what", "value"), rows, right=("value",)))
 

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from qenex import QenexClient
-from qenex.client.protocol import Operation
-from qenex.kernel import BATCH_MAX, ID, from_ints
+from qenex.client import Operation, Transaction
+from qenex.kernel import BATCH_MAX, ID, CreateTransferStatus, from_ints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from qenex.assets import Asset
     from qenex.client.protocol import EngineStatus
 
     Rows = NDArray[np.void]
@@ -50,6 +51,15 @@ class EngineBook:
     def create_transfers(self, rows: Rows, *, progress: Callable[[int], None] | None = None) -> Rows:
         """`TRANSFER` rows in, `EVENT_RESULT` rows out, one each; `progress` gets the number answered so far."""
         return self._client.create_transfers(rows, progress=progress)
+
+    def execute(self, row: Rows, asset: Asset) -> bool:
+        """Makes one transfer, a `TRANSFER` row; whether it was made now, False where it was there before.
+
+        Raises:
+            Rejected: the ledger refused it; with what explains it, as `QenexClient.execute` finds out.
+        """
+        result = self._client.execute(Transaction(row.tobytes(), asset))
+        return result.status is CreateTransferStatus.CREATED
 
     def lookup_accounts(self, ids: Sequence[int]) -> Rows:
         """The `ACCOUNT` rows of those ids that exist, in the order asked."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -30,8 +31,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document inst
 """Option of every command."""
 
 
-WIDTH_OF_FILES: Final = 200
-"""Columns of tables that go to a file or a pipe."""
+UNBOUNDED: Final = 10_000
+"""Columns of what goes to a file or a pipe, which have no edge; no table is wider."""
 
 
 class Output:
@@ -39,8 +40,7 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        # Whatever reads our output has no edge at which numbers would have to be broken.
-        self.console = Console() if sys.stdout.isatty() else Console(width=WIDTH_OF_FILES)
+        self.console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)
         self.progress_console = Console(stderr=True, quiet=as_json)
 
     def show(self, document: object, *text: object) -> None:
@@ -49,7 +49,8 @@ class Output:
             sys.stdout.write(json.dumps(document, indent=2) + "\n")
             return
         for part in text:
-            self.console.print(part, highlight=False, markup=False, soft_wrap=isinstance(part, str))
+            fitting = _fitting(part, self.console) if isinstance(part, Table) else part
+            self.console.print(fitting, highlight=False, markup=False, soft_wrap=not isinstance(fitting, Table))
 
 
 def example(command: str) -> str:
@@ -58,13 +59,42 @@ def example(command: str) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> Table:
-    """A table whose columns named in `right` are aligned to the right."""
+    """A table whose columns named in `right` are aligned to the right, under headers of a word a line."""
     result = Table(title=title, title_justify="left")
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        if column in right:
+            result.add_column(column.replace(" ", "\n"), justify="right")
+        else:
+            result.add_column(column)
     for row in rows:
-        result.add_row(*(Text(str(value)) for value in row))
+        result.add_row(*(Text(_cell(value)) for value in row))
     return result
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+def _fitting(whole: Table, console: Console) -> Table | str:
+    """The table where the console is wide enough; else its rows as lines of name and value.
+
+    Cells are never broken: half a number is another number, and half an address cannot be copied.
+    """
+    options = console.options.update(width=UNBOUNDED)
+    if Measurement.get(console, options, whole).maximum <= console.width:
+        return whole
+    names = [str(column.header).replace("\n", " ") for column in whole.columns]
+    rows = [[str(cell) for cell in row] for row in zip(*(column.cells for column in whole.columns), strict=True)]
+    # Two columns are names and values already.
+    blocks = [rows] if len(names) == 2 else [list(zip(names, row, strict=True)) for row in rows]
+    return "\n\n".join([str(whole.title), *map(_lines, blocks)]) + "\n"
+
+
+def _lines(pairs: Sequence[Sequence[str]]) -> str:
+    width = max((len(name) for name, _ in pairs), default=0)
+    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in pairs)
 
 
 def time_text(timestamp_ns: int) -> str:

@@ -129,7 +129,12 @@ def _unlike(wanted: Rows, recorded: Rows) -> int:
     known = at < len(wanted)
     twin = wanted[by_id[np.where(known, at, 0)]]
     twin["timestamp"] = recorded["timestamp"]
-    return int((~known | (twin != recorded)).sum())
+    return int((~known | (_words(twin) != _words(recorded)).any(axis=1)).sum())
+
+
+def _words(rows: Rows) -> NDArray[np.uint64]:
+    """The same bytes as 16 numbers a row: numpy compares those several times as fast as fields within fields."""
+    return rows.view("<u8").reshape(len(rows), -1)
 
 
 def _side_by_side(file: pl.DataFrame, ledger: pl.DataFrame) -> pl.DataFrame:

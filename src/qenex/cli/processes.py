@@ -74,8 +74,10 @@ class Child:
     def _read(self) -> None:
         if self.process.stdout is not None:
             for line in self.process.stdout:
-                self.last_lines.append(line.rstrip("\n"))
-                sys.stderr.write(f"{self.name}: {line.rstrip()}\n")
+                # Some of what it says it says in its own name already.
+                said = line.rstrip().removeprefix(f"{self.name}: ")
+                self.last_lines.append(said)
+                sys.stderr.write(f"{self.name}: {said}\n")
         self.process.wait()
         self._changed.set()
 

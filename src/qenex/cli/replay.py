@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -48,9 +49,13 @@ def _replay(
         raise InvalidQuery(f"amounts of the files have {DECIMALS} decimals, {asset} has {found.scale}")
     out = Output(as_json=as_json)
     data = dataset.read(files, found.number)
-    with open_book(home) as book, _progress(out) as bar:
-        task = bar.add_task("Payments", total=len(data.transfers))
-        report = post(book, data, progress=lambda so_far: bar.update(task, completed=so_far))
+    try:
+        with open_book(home) as book, _progress(out) as bar:
+            task = bar.add_task("Payments", total=len(data.transfers))
+            report = post(book, data, progress=lambda so_far: bar.update(task, completed=so_far))
+    except KeyboardInterrupt:
+        sys.stderr.write("qenex: interrupted; the same command goes on from here\n")
+        raise
     complaints = report.complaints
     out.show(_document(report), *_text(report, found.number))
     if complaints:

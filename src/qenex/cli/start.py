@@ -136,7 +136,8 @@ class _Instance:
 
     def _stop_all(self) -> None:
         """The HTTP process first, so that what it has accepted can still be answered by the engine."""
-        for child in reversed(self._children):
+        # Of one that has ended by itself the error tells.
+        for child in [child for child in reversed(self._children) if child.running]:
             code = child.stop(patience=lambda seconds: seconds < STOP_SECONDS)
             ended = "has stopped" if code == 0 else f"has ended with code {code}"
             sys.stderr.write(f"qenex: the {child.name} process {ended}\n")

@@ -7,14 +7,14 @@ from typing import Annotated, Final
 import numpy as np
 import typer
 
-from qenex.assets import Assets
+from qenex.assets import Asset, Assets
 from qenex.cli.chart import TransferCode
 from qenex.cli.engine_book import EngineBook, open_book
 from qenex.cli.output import Home, Json, Output, example, table
-from qenex.cli.rows_text import check_created, parse_account, parse_transfer, transfer_document
+from qenex.cli.rows_text import parse_account, parse_transfer, transfer_document
 from qenex.client.ids import new_id
 from qenex.errors import InvalidId, TransferNotFound
-from qenex.kernel import HASH, TRANSFER, U128_MAX, CreateTransferStatus, TransferFlags, from_ints
+from qenex.kernel import HASH, TRANSFER, U128_MAX, TransferFlags, from_ints, to_int
 
 _A: Final = "0x51454e5891d21Ac8DD574CFB00000000000003e8"
 _B: Final = "0x51454e58553Df4ae0776cdAe00000000000003E8"
@@ -54,8 +54,10 @@ def _send(
     as_json: Json = False,
 ) -> None:
     """Move money from one account to another, now."""
-    row = _new(debtor, creditor, amount, asset, transfer_id)
-    _create(row, home, "sent", as_json=as_json)
+    found = Assets().find(asset)
+    row = _new(debtor, creditor, amount, found, transfer_id)
+    with open_book(home) as book:
+        _create(book, row, found, "sent", as_json=as_json)
 
 
 def _hold(
@@ -70,9 +72,11 @@ def _hold(
     as_json: Json = False,
 ) -> None:
     """Reserve money: the first of two phases. `post` or `void` is the second."""
-    row = _new(debtor, creditor, amount, asset, transfer_id)
+    found = Assets().find(asset)
+    row = _new(debtor, creditor, amount, found, transfer_id)
     row["flags"], row["timeout"] = TransferFlags.PENDING, timeout
-    _create(row, home, "held", as_json=as_json)
+    with open_book(home) as book:
+        _create(book, row, found, "held", as_json=as_json)
 
 
 def _post(
@@ -88,17 +92,18 @@ def _post(
     """Move held money for good, all or a part of it."""
     with open_book(home) as book:
         held = _find(book, pending)
+        asset = Assets().find(int(held["ledger"]))
         row = _resolve(held, TransferFlags.POST_PENDING_TRANSFER, transfer_id)
-        minor = U128_MAX if amount is None else Assets().find(int(held["ledger"])).to_minor(amount)
-    row["amount"] = from_ints([minor])
-    _create(row, home, "posted", as_json=as_json)
+        row["amount"] = from_ints([U128_MAX if amount is None else asset.to_minor(amount)])
+        _create(book, row, asset, "posted", as_json=as_json)
 
 
 def _void(pending: _Pending, home: Home = None, *, transfer_id: _Id = None, as_json: Json = False) -> None:
     """Release held money."""
     with open_book(home) as book:
-        row = _resolve(_find(book, pending), TransferFlags.VOID_PENDING_TRANSFER, transfer_id)
-    _create(row, home, "voided", as_json=as_json)
+        held = _find(book, pending)
+        row = _resolve(held, TransferFlags.VOID_PENDING_TRANSFER, transfer_id)
+        _create(book, row, Assets().find(int(held["ledger"])), "voided", as_json=as_json)
 
 
 def _show(
@@ -113,8 +118,7 @@ def _show(
     Output(as_json=as_json).show(document, table("Transfer", ("field", "value"), document.items()))
 
 
-def _new(debtor: str, creditor: str, amount: str, asset: str, transfer_id: str | None) -> np.ndarray:
-    found = Assets().find(asset)
+def _new(debtor: str, creditor: str, amount: str, found: Asset, transfer_id: str | None) -> np.ndarray:
     row = np.zeros(1, dtype=TRANSFER)
     row["id"] = from_ints([_id(transfer_id)])
     row["debit_account_id"], row["credit_account_id"] = (
@@ -152,11 +156,10 @@ def _find(book: EngineBook, text: str) -> np.void:
     return found
 
 
-def _create(row: np.ndarray, home: str | None, verb: str, *, as_json: bool) -> None:
-    number = int(row["id"]["hi"][0]) << 64 | int(row["id"]["lo"][0])
-    with open_book(home) as book:
-        created = check_created(book.create_transfers(row)[0], number, CreateTransferStatus)
-        document = transfer_document(book.lookup_transfers([number])[0])
+def _create(book: EngineBook, row: np.ndarray, asset: Asset, verb: str, *, as_json: bool) -> None:
+    number = to_int(row["id"][0])
+    created = book.execute(row, asset)
+    document = transfer_document(book.lookup_transfers([number])[0])
     word = verb if created else f"{verb} before, nothing was done now"
     Output(as_json=as_json).show(
         document | {"new": created},

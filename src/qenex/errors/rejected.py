@@ -255,6 +255,11 @@ class AccountRefused(Rejected):
 class AccountNotFound(AccountRefused, code="account_not_found", http_status=404, iso_reason="AC01"):
     """There is no account with this id."""
 
+    def __init__(self, row_id: int = 0, *, account_id: int = 0, row: int = 0, timestamp_ns: int = 0) -> None:
+        """Takes the account as `account_id`, or as `row_id` where the row itself is the account's."""
+        super().__init__(row_id, account_id=account_id or row_id, row=row, timestamp_ns=timestamp_ns)
+        self.args = (f"{self.text} ({self.account_id})",)
+
 
 class DebitAccountNotFound(AccountRefused, code="debit_account_not_found", iso_reason="AC02"):
     """There is no account with the debit account's id."""

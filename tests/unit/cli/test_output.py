@@ -1,14 +1,16 @@
-"""Exit codes: every error of the tree ends a command with a documented one."""
+"""Exit codes: every error of the tree ends a command with a documented one. No cell of a table is ever broken."""
 
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from qenex import errors
-from qenex.cli.output import complain
+from qenex.cli.output import Output, complain, table
 from qenex.exits import ExitCode, exit_code
 
 ROOT = Path(__file__).parents[3]
@@ -64,3 +66,35 @@ def test_every_exit_code_is_documented() -> None:
     page = (ROOT / "docs/reference/cli.md").read_text(encoding="utf-8")
     for code in ExitCode:
         assert f"| {code.value} | `{code.name.lower()}` |" in page
+
+
+WIDE = 10**30
+ADDRESS = "0x51454e5891d21Ac8DD574CFB00000000000003e8"
+
+
+def shown(width: int, columns: tuple[str, ...], *rows: tuple[object, ...]) -> str:
+    out = Output(as_json=False)
+    out.console = Console(file=StringIO(), width=width)
+    out.show({}, table("Title", columns, rows, right=("debits posted",)), "after")
+    assert isinstance(out.console.file, StringIO)
+    return out.console.file.getvalue()
+
+
+def test_a_table_that_fits_is_a_table_and_one_that_does_not_is_lines_without_a_broken_cell() -> None:
+    columns = ("address", "debits posted", "flags")
+    rows = ((ADDRESS, WIDE, ["linked", "history"]), (ADDRESS, 1, []))
+    fits = shown(120, columns, *rows)
+    assert f"│ {ADDRESS} │ {WIDE} │ linked, history │" in fits
+    lines = shown(80, columns, *rows)
+    first = f"address        {ADDRESS}\ndebits posted  {WIDE}\nflags          linked, history\n"
+    assert lines == f"Title\n\n{first}\naddress        {ADDRESS}\ndebits posted  1\nflags\n\nafter\n"
+    assert str(WIDE) in shown(10, columns, *rows)
+
+
+def test_names_and_values_stay_together_where_they_are_no_table() -> None:
+    assert shown(20, ("what", "value"), ("hash", "ab" * 32), ("a", None)) == f"Title\n\nhash  {'ab' * 32}\na\n\nafter\n"
+
+
+def test_a_pipe_has_no_edge(capsys: pytest.CaptureFixture[str]) -> None:
+    Output(as_json=False).show({}, table("Title", ("hash",), [("ab" * 500,)]))
+    assert f"│ {'ab' * 500} │" in capsys.readouterr().out

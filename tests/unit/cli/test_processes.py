@@ -73,6 +73,14 @@ def test_lines_pass_through_with_the_name(run: Callable[[str], Child], capfd: py
     assert capfd.readouterr().err == "child: hello\n"
 
 
+def test_a_name_that_a_line_has_already_is_not_put_before_it_again(
+    run: Callable[[str], Child], capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = run("print('child: hello')")
+    child._reader.join(30)
+    assert capfd.readouterr().err == "child: hello\n"
+
+
 def test_waiting_ends_when_it_answers_dies_takes_too_long_or_is_called_off(run: Callable[[str], Child]) -> None:
     child = run(SLEEP)
     assert child.wait_until(up(child), seconds=30, stop=never)
