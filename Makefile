@@ -43,6 +43,7 @@ lint: setup node_modules ## format, types, layers, unused and missing dependenci
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/stubtest qenex.kernel._native
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/deptry .
 	npm run --silent lint

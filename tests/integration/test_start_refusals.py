@@ -14,6 +14,8 @@ from tests.conftest import ROOT, START_SECONDS, process_environment
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.conftest import EngineProcess
+
 
 def start(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     free = ("--binary-port", "0", "--http-port", "0", "--metrics-port", "0")
@@ -37,6 +39,15 @@ def test_a_port_in_use_is_named_with_its_flag_and_nothing_is_started(tmp_path: P
     assert "--http-port" in done.stderr
     assert "QENEX ready" not in done.stdout
     assert list((tmp_path / "books").iterdir()) == []
+
+
+def test_a_book_in_use_is_said_with_the_process_that_has_it(engine: EngineProcess) -> None:
+    done = start(engine.home)
+    assert done.returncode == ExitCode.IN_USE
+    assert f"is in use by process {engine.pid}" in done.stderr
+    assert "engine: engine:" not in done.stderr
+    assert done.stderr.count("has ended with code") == 1
+    assert engine.stop() == ExitCode.OK
 
 
 def test_what_the_engine_says_of_a_home_that_it_cannot_use_is_passed_on(tmp_path: Path) -> None:

@@ -11,13 +11,14 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from qenex.cli import main
+from qenex.cli import main, replay
 from qenex.cli.app import app
 from qenex.cli.books import amount_text, asset_code, balance_table, kind_name
 from qenex.cli.output import table
 from qenex.cli.posting import Report
 from qenex.cli.replay import days_table
 from qenex.cli.trial_balance import Line
+from qenex.exits import ExitCode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +133,20 @@ def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, capsys: pytest.C
 def test_replay_takes_assets_of_two_decimals_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("replay", "x.parquet", "--asset", "QXC") == 2
     assert "two decimals" in capsys.readouterr().err.replace("2 decimals", "two decimals")
+
+
+def test_an_interrupted_replay_says_that_the_same_command_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = str(tmp_path / "payments")
+    assert run("generate", "payments", "--customers", "5", "--terminals", "9", "--days", "2", "-o", file) == 0
+
+    def interrupt(_home: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(replay, "open_book", interrupt)
+    assert run("replay", file) == ExitCode.INTERRUPTED
+    assert "interrupted; the same command goes on from here" in capsys.readouterr().err
 
 
 def test_a_wrong_port_ends_start_before_anything_is_started(capsys: pytest.CaptureFixture[str]) -> None:
