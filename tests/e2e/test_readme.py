@@ -46,8 +46,9 @@ def instance(tmp_path: Path) -> Iterator[tuple[dict[str, str], str, subprocess.P
                 break
         ready = json.loads("".join(lines))["ready"]
         yield environment, ready["http"].removeprefix("http://"), process
+        # Asked, not killed: `start` stops the processes that it runs, which would go on alone without it.
         if process.poll() is None:
-            process.kill()
+            process.terminate()
 
 
 def test_every_block_of_the_readme_does_what_it_says(
