@@ -153,9 +153,10 @@ impl<D: Disk> Journal<D> {
             last.sync()?;
         }
         self.reserve.prepare_now()?;
+        marker::reserve(&self.disk)?;
 
         self.stage = Stage::Stopped;
-        marker::remove(&self.disk)?;
+        marker::set_aside(&self.disk)?;
         let epoch = self.header.epoch + 1;
         self.header = FileHeader { writer, release, epoch, ..self.header };
         self.next_file(BLOCK_BYTES, timestamp)?;

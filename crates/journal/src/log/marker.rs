@@ -1,4 +1,5 @@
-//! The file `journal/clean`.
+//! The file `journal/clean`. While the journal is written it stands aside under another name, so that the space that it
+//! will need is there even on a full disk.
 
 use zerocopy::IntoBytes;
 
@@ -23,12 +24,27 @@ pub(super) fn write<D: Disk>(disk: &D, last: &FileHeader, tip: &Tip) -> Result<(
         ..CleanMarker::empty()
     };
     marker.set_checksum();
-    remove_if_there(disk, TEMPORARY)?;
-    let file = disk.create(TEMPORARY, Caching::Cached)?;
-    file.write_at(0, marker.as_bytes())?;
-    file.sync()?;
+    write_aside(disk, &marker)?;
     disk.rename(TEMPORARY, NAME)?;
     Ok(disk.sync_folder(FOLDER)?)
+}
+
+/// Overwrites the file that stands aside, durably; makes it if there is none.
+fn write_aside<D: Disk>(disk: &D, marker: &CleanMarker) -> Result<()> {
+    let file = match disk.open(TEMPORARY, Caching::Cached) {
+        Err(error) if error.is_missing() => disk.create(TEMPORARY, Caching::Cached)?,
+        file => file?,
+    };
+    file.write_at(0, marker.as_bytes())?;
+    Ok(file.sync()?)
+}
+
+/// Makes sure of the space for the marker of this run's end.
+pub(super) fn reserve<D: Disk>(disk: &D) -> Result<()> {
+    match disk.open(NAME, Caching::Cached) {
+        Err(error) if error.is_missing() => write_aside(disk, &CleanMarker::empty()),
+        marker => Ok(marker.map(drop)?),
+    }
 }
 
 /// The marker, if there is one.
@@ -65,10 +81,12 @@ pub(super) fn check(marker: &CleanMarker, last: &FileHeader, tip: &Tip, file: &s
     Err(JournalError::damaged(file, tip.offset, what))
 }
 
-/// Takes the marker away, durably: from here on a crash can be the reason for a torn group.
-pub(super) fn remove<D: Disk>(disk: &D) -> Result<()> {
-    remove_if_there(disk, NAME)?;
-    Ok(disk.sync_folder(FOLDER)?)
+/// Sets the marker aside, durably: from here on a crash can be the reason for a torn group.
+pub(super) fn set_aside<D: Disk>(disk: &D) -> Result<()> {
+    match disk.rename(NAME, TEMPORARY) {
+        Err(error) if !error.is_missing() => Err(error.into()),
+        _ => Ok(disk.sync_folder(FOLDER)?),
+    }
 }
 
 pub(super) fn remove_if_there<D: Disk>(disk: &D, name: &str) -> Result<()> {
