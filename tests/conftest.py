@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
@@ -38,20 +38,32 @@ def process_environment() -> dict[str, str]:
 class EngineProcess:
     """An engine with a home of its own: `python -m core.financial_engine` on any free port."""
 
+    MODULE: ClassVar[str] = "core.financial_engine"
+    LOG: ClassVar[str] = "engine.log"
+    ADDRESS: ClassVar[str] = "binary"
+    """Which of the addresses that it publishes is its own."""
+
     settings: Settings
     environment: dict[str, str] = field(default_factory=dict)
     """Variables that its process has beside the usual ones."""
     process: subprocess.Popen[str] | None = field(default=None, init=False)
     host: str = field(default="", init=False)
     port: int = field(default=0, init=False)
+    served: dict[str, Any] = field(default_factory=dict, init=False)
+    """What it published."""
 
     @property
     def home(self) -> Path:
         return self.settings.home
 
     @property
+    def run_file(self) -> Path:
+        """What it writes once it serves."""
+        return self.settings.engine_file
+
+    @property
     def address(self) -> str:
-        """`host:port` of the binary protocol."""
+        """`host:port` that it serves."""
         return f"{self.host}:{self.port}"
 
     @property
@@ -72,21 +84,21 @@ class EngineProcess:
         while time.monotonic() < until:
             if self.process.poll() is not None:
                 self.process = None
-                pytest.fail(f"the engine ended at its start:\n{self.log()[-4_000:]}")
+                pytest.fail(f"the process ended at its start:\n{self.log()[-4_000:]}")
             with suppress(FileNotFoundError):
-                served = json.loads(self.settings.engine_file.read_text(encoding="utf-8"))
-                if served["pid"] == self.process.pid:
-                    host, _, port = served["binary"].rpartition(":")
+                self.served = json.loads(self.run_file.read_text(encoding="utf-8"))
+                if self.served["pid"] == self.process.pid:
+                    host, _, port = self.served[self.ADDRESS].rpartition(":")
                     self.host, self.port = host, int(port)
                     return self
             time.sleep(0.01)
         self.kill()
-        pytest.fail(f"the engine did not serve within {START_SECONDS} s:\n{self.log()[-4_000:]}")
+        pytest.fail(f"the process did not serve within {START_SECONDS} s:\n{self.log()[-4_000:]}")
 
     def _launch(self) -> subprocess.Popen[str]:
-        with (self.home / "engine.log").open("a", encoding="utf-8") as log:
+        with (self.home / self.LOG).open("a", encoding="utf-8") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "core.financial_engine", *self.settings.arguments()],
+                [sys.executable, "-m", self.MODULE, *self.settings.arguments()],
                 cwd=ROOT,
                 env=process_environment() | self.environment,
                 stdin=subprocess.DEVNULL,
@@ -113,12 +125,25 @@ class EngineProcess:
 
     def log(self) -> str:
         """All that it has printed so far."""
-        return (self.home / "engine.log").read_text(encoding="utf-8")
+        return (self.home / self.LOG).read_text(encoding="utf-8")
 
     def _ended(self) -> int:
         assert self.process is not None
         process, self.process = self.process, None
         return process.wait(START_SECONDS)
+
+
+@dataclass
+class HttpProcess(EngineProcess):
+    """The HTTP process of an engine's home."""
+
+    MODULE: ClassVar[str] = "qenex.api"
+    LOG: ClassVar[str] = "http.log"
+    ADDRESS: ClassVar[str] = "http"
+
+    @property
+    def run_file(self) -> Path:
+        return self.settings.http_file
 
 
 @pytest.fixture(autouse=True)
