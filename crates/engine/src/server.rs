@@ -144,15 +144,17 @@ impl Server {
     /// Waits until it has ended.
     ///
     /// # Errors
-    /// [`EngineError`] if it did not end cleanly.
-    ///
-    /// # Panics
-    /// If the engine's thread did.
+    /// [`EngineError`] if it did not end cleanly. A panic of its thread is one too: that is how it ends when a file
+    /// that it reads in the middle of its work turns out to be damaged.
     pub fn wait(mut self) -> Result<(), EngineError> {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            Some(Err(panic)) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+                Err(EngineError::Stopped(text.to_owned()))
+            }
         }
     }
 }
