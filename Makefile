@@ -56,8 +56,8 @@ format: setup ## format everything in place
 
 .PHONY: lock
 lock: setup ## pin the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-	  --group dev pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 --generate-hashes --no-strip-extras \
+	  --no-emit-index-url --no-annotate --group dev pyproject.toml -o requirements.txt
 	cargo update
 
 .PHONY: clean
