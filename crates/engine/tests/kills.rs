@@ -132,8 +132,7 @@ fn request(worker: u128, next: &mut u128, random: &mut Random) -> Vec<Transfer> 
 }
 
 /// Sends requests until it is told to stop; reports each that was acknowledged.
-fn work(worker: u128, address: SocketAddr, stop: &AtomicBool, acknowledged: &Sender<Vec<Transfer>>) {
-    let mut client = client(address);
+fn work(worker: u128, mut client: Client, stop: &AtomicBool, acknowledged: &Sender<Vec<Transfer>>) {
     let mut random = Random(u64::try_from(worker).unwrap());
     let (mut next, mut sent) = (0, BTreeMap::new());
     let ahead = if worker == 0 { 8 } else { 3 };
@@ -222,8 +221,9 @@ fn survive(times: u32, end: End) {
     let (sender, acknowledged): (Sender<Vec<Transfer>>, Receiver<Vec<Transfer>>) = channel();
     let workers: Vec<JoinHandle<()>> = (0..4)
         .map(|worker| {
-            let (stop, sender, address) = (stop.clone(), sender.clone(), process.address);
-            std::thread::spawn(move || work(worker, address, &stop, &sender))
+            // Connected before the first kill: a client tries again once it has been let in, not before.
+            let (stop, sender, client) = (stop.clone(), sender.clone(), client(process.address));
+            std::thread::spawn(move || work(worker, client, &stop, &sender))
         })
         .collect();
     drop(sender);
