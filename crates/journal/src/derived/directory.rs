@@ -3,10 +3,12 @@
 //! A key is the 40-bit prefix of a hash (of a transfer's id, or of a pending transfer's for what resolved it). A cell
 //! holds some bits of the prefix and the segment's number; cells lie in buckets of one cache line. Buckets come in
 //! generations: each is allocated zeroed and never copied, and holds twice as many as the one before. So an id that is
-//! not there costs one line a generation, and the newest generation's line is the one that the id will be added to.
+//! not there costs one line a generation, unless no neighbour of it is in that one ([`Blocks`]); the newest
+//! generation's line is the one that the id will be added to.
 //!
 //! A hit may be false (about n in 2^40): the segment named has the last word.
 
+use super::blocks::Blocks;
 use super::hash::PREFIX_BITS;
 use super::num::{index, index32, low32, low64};
 use super::prefetch::prefetch;
@@ -19,6 +21,15 @@ const PAGE_BYTES: usize = 4_096;
 /// Segments that the first generation can number.
 const SEGMENT_BITS_MIN: u32 = 3;
 const SEGMENT_BITS_MAX: u32 = 16;
+
+/// What is looked for, or added.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// First bits of the hash.
+    pub(crate) prefix: u64,
+    /// The block of neighbours that the id is in.
+    pub(crate) block: u32,
+}
 
 /// The generations, oldest first.
 #[derive(Debug)]
@@ -59,6 +70,7 @@ struct Generation {
     segment_bits: u32,
     first_segment: u32,
     used: usize,
+    blocks: Blocks,
 }
 
 impl Directory {
@@ -110,19 +122,21 @@ impl Directory {
         (segments * keys / 2 + keys / 2, (SEGMENT_BITS_MIN + 1 + generation).min(SEGMENT_BITS_MAX))
     }
 
-    /// Starts loading the lines where `prefix` belongs.
+    /// Starts loading the lines that finding and adding a key will look at.
     #[inline]
-    pub(crate) fn prefetch(&self, prefix: u64) {
-        for generation in &self.generations {
-            prefetch(&generation.cells, generation.offset + generation.bucket(prefix) * BUCKET);
+    pub(crate) fn prefetch(&self, key: Key) {
+        let Some((newest, older)) = self.generations.split_last() else { return };
+        for generation in older.iter().filter(|generation| generation.blocks.may_have(key.block)) {
+            generation.prefetch(key.prefix);
         }
+        newest.prefetch(key.prefix);
     }
 
     /// Segments that may know the key, newest generation first, until `try_segment` gives an answer.
     #[inline]
-    pub(crate) fn find<T>(&self, prefix: u64, mut try_segment: impl FnMut(u32) -> Option<T>) -> Option<T> {
-        for generation in self.generations.iter().rev() {
-            let found = generation.find(prefix, &mut try_segment);
+    pub(crate) fn find<T>(&self, key: Key, mut try_segment: impl FnMut(u32) -> Option<T>) -> Option<T> {
+        for generation in self.generations.iter().rev().filter(|generation| generation.blocks.may_have(key.block)) {
+            let found = generation.find(key.prefix, &mut try_segment);
             if found.is_some() {
                 return found;
             }
@@ -132,9 +146,21 @@ impl Directory {
 
     /// Adds a key of the newest segment.
     #[inline]
-    pub(crate) fn insert(&mut self, prefix: u64, segment: u32) {
+    pub(crate) fn insert(&mut self, key: Key, segment: u32) {
         let newest = self.generations.last_mut().expect("a segment is open");
-        newest.insert(prefix, segment);
+        newest.blocks.add(key.block);
+        newest.insert(key.prefix, segment);
+    }
+
+    /// Adds keys as a sealed segment keeps them: without their blocks.
+    pub(crate) fn insert_sealed(&mut self, prefixes: impl IntoIterator<Item = u64>, segment: u32) {
+        let newest = self.generations.last_mut().expect("a segment is open");
+        prefixes.into_iter().for_each(|prefix| newest.insert(prefix, segment));
+    }
+
+    /// Adds the map of their blocks; false if it is none.
+    pub(crate) fn insert_blocks(&mut self, words: &[u64]) -> bool {
+        self.generations.last_mut().expect("a segment is open").blocks.add_all(words)
     }
 
     /// Takes out the key added last.
@@ -160,7 +186,7 @@ impl Generation {
         // Their beginning need not be aligned to a line.
         let misaligned = cells.as_ptr().addr() % LINE_BYTES;
         let offset = if misaligned == 0 { 0 } else { (LINE_BYTES - misaligned) / 4 };
-        Self { cells, offset, buckets, segment_bits, first_segment, used: 0 }
+        Self { cells, offset, buckets, segment_bits, first_segment, used: 0, blocks: Blocks::default() }
     }
 
     fn capacity(&self) -> usize {
@@ -171,6 +197,11 @@ impl Generation {
     #[inline]
     fn bucket(&self, prefix: u64) -> usize {
         index(low64((u128::from(prefix) * (self.buckets as u128)) >> PREFIX_BITS))
+    }
+
+    #[inline]
+    fn prefetch(&self, prefix: u64) {
+        prefetch(&self.cells, self.offset + self.bucket(prefix) * BUCKET);
     }
 
     #[inline]
@@ -254,25 +285,32 @@ mod tests {
     use super::*;
     use crate::derived::hash::{Keys, prefix};
 
+    fn key(keys: &Keys, id: u128) -> Key {
+        Key { prefix: prefix(keys.id(id)), block: keys.block(id) }
+    }
+
+    fn by_prefix(prefix: u64) -> Key {
+        Key { prefix, block: 0 }
+    }
+
     #[test]
     fn names_the_segment_of_every_key_across_generations() {
         let keys = Keys::new([9; 16]);
         let mut directory = Directory::new(200);
         for segment in 0..100u32 {
             directory.open_segment(segment);
-            for key in 0..200u32 {
-                directory.insert(prefix(keys.id(u128::from(segment * 1_000 + key))), segment);
+            for id in 0..200u32 {
+                directory.insert(key(&keys, u128::from(segment * 1_000 + id)), segment);
             }
         }
         assert!(directory.generations.len() > 3);
         for segment in 0..100u32 {
-            for key in 0..200u32 {
-                let place = prefix(keys.id(u128::from(segment * 1_000 + key)));
-                assert_eq!(directory.find(place, |s| (s == segment).then_some(s)), Some(segment));
+            for id in 0..200u32 {
+                let wanted = key(&keys, u128::from(segment * 1_000 + id));
+                assert_eq!(directory.find(wanted, |s| (s == segment).then_some(s)), Some(segment));
             }
         }
-        let false_hits =
-            (0..100_000u128).filter(|&i| directory.find(prefix(keys.id(1 << 64 | i)), Some).is_some()).count();
+        let false_hits = (0..100_000u128).filter(|&i| directory.find(key(&keys, 1 << 64 | i), Some).is_some()).count();
         assert!(false_hits < 5, "{false_hits}");
     }
 
@@ -293,7 +331,7 @@ mod tests {
                 directory.give_room(Room::new(cells));
                 asked += 1;
             }
-            (0..200).for_each(|key| directory.insert(u64::from(segment * 1_000 + key) << 20, segment));
+            (0..200).for_each(|id| directory.insert(by_prefix(u64::from(segment * 1_000 + id) << 20), segment));
         }
         assert!(used > 2 && asked >= used - 1);
     }
@@ -305,8 +343,8 @@ mod tests {
         let before = directory.generations[0].cells.clone();
         // All in one bucket, so that they overflow into the next ones.
         let prefixes: Vec<u64> = (0..50).map(|i| (5 << 30) | (i % 7)).collect();
-        prefixes.iter().for_each(|&p| directory.insert(p, 0));
-        assert!(prefixes.iter().all(|&p| directory.find(p, Some) == Some(0)));
+        prefixes.iter().for_each(|&p| directory.insert(by_prefix(p), 0));
+        assert!(prefixes.iter().all(|&p| directory.find(by_prefix(p), Some) == Some(0)));
         prefixes.iter().rev().for_each(|&p| directory.remove_last(p, 0));
         assert_eq!(directory.generations[0].cells, before);
     }

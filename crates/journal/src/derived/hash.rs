@@ -5,7 +5,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::num::{high64, low64};
+use super::blocks::{BLOCK_BITS, MAP_BITS};
+use super::num::{high64, low32, low64};
 
 /// Bits of a hash that sealed files and the directory keep.
 pub(crate) const PREFIX_BITS: u32 = 40;
@@ -39,6 +40,14 @@ impl Keys {
     #[inline]
     pub(crate) fn resolution(&self, pending_id: u128) -> u64 {
         mix(&self.resolution, pending_id)
+    }
+
+    /// Of the block of neighbours that an id is in: see [`super::blocks`].
+    #[inline]
+    pub(crate) fn block(&self, id: u128) -> u32 {
+        let block = id >> BLOCK_BITS;
+        let product = u128::from(low64(block) ^ self.id[0]) * u128::from(high64(block) ^ self.id[1]);
+        low32((low64(product) ^ high64(product)) >> (64 - MAP_BITS))
     }
 
     /// Of a value that a query names.

@@ -5,6 +5,7 @@
 
 mod account_index;
 mod accounts;
+mod blocks;
 mod chunks;
 mod directory;
 mod field;

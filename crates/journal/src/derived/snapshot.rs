@@ -90,9 +90,10 @@ impl<D: Disk> LedgerStore<D> {
     pub(crate) fn restore_segment(&mut self, segment: SealedSegment<D>) -> Result<(), SegmentError> {
         let number = segment.number();
         for kind in [Kind::IDS, Kind::RESOLUTIONS] {
-            for entry in segment.all_entries(kind)? {
-                self.directory.insert(prefix(entry), number);
-            }
+            self.directory.insert_sealed(segment.all_entries(kind)?.into_iter().map(prefix), number);
+        }
+        if !self.directory.insert_blocks(&segment.blocks()?) {
+            return Err(segment.damaged("its map of blocks has another length".to_owned()));
         }
         self.transfers_before_segment += u64::from(View::rows(&segment));
         self.last_transfer_timestamp = self.last_transfer_timestamp.max(segment.last_timestamp());

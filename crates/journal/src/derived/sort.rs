@@ -22,7 +22,7 @@ pub(crate) fn sort_by_high_bits(entries: &mut Vec<u64>, scratch: &mut Vec<u64>, 
             key >>= DIGIT_BITS;
         }
     }
-    scratch.clear();
+    // Whatever is in it will be written over.
     scratch.resize(entries.len(), 0);
     for (pass, count) in (0u32..).zip(&mut counts) {
         let shift = low_bit + pass * DIGIT_BITS;

@@ -14,7 +14,7 @@ use qenex_kernel::store::{Due, Event, Found, PendingStatus, Store};
 
 use super::account_index::AccountIndexes;
 use super::accounts::{Accounts, Slot};
-use super::directory::Directory;
+use super::directory::{Directory, Key};
 use super::hash::{Keys, prefix};
 use super::memory::{Closed, Open};
 use super::no_disk::NoDisk;
@@ -22,7 +22,7 @@ use super::num::index32;
 use super::pending::{self, Pending};
 use super::row_table::{SIDE, side};
 use super::scope::Undo;
-use super::sealed::{Cache, RESOLVES, ROWS_MAX, SealJob, SealedSegment};
+use super::sealed::{Cache, RESOLVES, ROWS_MAX, Scratch, SealJob, SealedSegment};
 use super::segment::{Expiry, Sides, burned, plain_result};
 use super::view::View;
 use super::{Counters, Entry, Options};
@@ -61,6 +61,8 @@ pub struct LedgerStore<D: Disk> {
     /// Memory of sealed segments, for the next ones.
     spare: Vec<Open>,
     pub(crate) cache: Arc<Mutex<Cache>>,
+    /// Memory of those who seal.
+    scratch: Scratch,
     /// Weight of the open segment's entries so far: their rows and the expiries.
     segment_weight: u64,
     expiries_before_entry: usize,
@@ -115,6 +117,7 @@ impl<D: Disk> LedgerStore<D> {
             open: Open::new(keys, 0, rows_max),
             spare: Vec::new(),
             cache: Arc::new(Mutex::new(Cache::new(options.cache_bits))),
+            scratch: Scratch::default(),
             segment_weight: 0,
             expiries_before_entry: 0,
             last_transfer_timestamp: 0,
@@ -185,7 +188,8 @@ impl<D: Disk> LedgerStore<D> {
         self.segment_weight = 0;
         self.expiries_before_entry = 0;
         let room = self.directory.wanted_room(number);
-        let job = SealJob { book: self.book, keys: self.keys, rows, cache: Arc::clone(&self.cache), room };
+        let (cache, scratch) = (Arc::clone(&self.cache), Arc::clone(&self.scratch));
+        let job = SealJob { book: self.book, keys: self.keys, rows, cache, room, scratch };
         (!self.in_memory).then_some(job)
     }
 
@@ -273,13 +277,19 @@ impl<D: Disk> LedgerStore<D> {
         transfer: impl Fn(&dyn View, u32) -> T,
         burned: impl Fn(&dyn View, u32) -> T,
     ) -> Option<T> {
-        self.directory.find(prefix(self.keys.id(id)), |number| {
+        self.directory.find(self.key(id, self.keys.id(id)), |number| {
             let segment = self.segment(number);
             segment.find(id).map(|place| match place & SIDE {
                 0 => transfer(segment, place),
                 _ => burned(segment, place & !SIDE),
             })
         })
+    }
+
+    /// Where the directory has an id, or what resolved it, by the hash that goes with either.
+    #[inline]
+    fn key(&self, id: u128, hash: u64) -> Key {
+        Key { prefix: prefix(hash), block: self.keys.block(id) }
     }
 
     fn undo(&mut self, undo: impl FnOnce() -> Undo) {
@@ -301,7 +311,7 @@ impl<D: Disk> LedgerStore<D> {
     fn resolve(&mut self, pending_id: u128, place: u32) -> pending::Open {
         let hash = self.keys.resolution(pending_id);
         self.open.lookup.insert_resolution(hash, place);
-        self.directory.insert(prefix(hash), self.open.rows.number);
+        self.directory.insert(self.key(pending_id, hash), self.open.rows.number);
         let open = self.pending.close(&self.keys, pending_id);
         self.undo(|| Undo::PendingClosed { open });
         open
@@ -314,7 +324,7 @@ impl<D: Disk> LedgerStore<D> {
         let hash = self.keys.id(transfer.id);
         self.open.lookup.insert_id(hash, row);
         let number = self.open.rows.number;
-        self.directory.insert(prefix(hash), number);
+        self.directory.insert(self.key(transfer.id, hash), number);
         let last_timestamp_before = self.last_transfer_timestamp;
         self.undo(|| Undo::Recorded { last_timestamp_before });
         self.last_transfer_timestamp = transfer.timestamp;
@@ -396,7 +406,7 @@ impl<D: Disk> LedgerStore<D> {
     #[inline]
     fn prefetch_indexes(&self, row: &Transfer) {
         let hash = self.keys.id(row.id);
-        self.directory.prefetch(prefix(hash));
+        self.directory.prefetch(self.key(row.id, hash));
         self.open.lookup.prefetch(hash);
         self.accounts.prefetch_index(self.keys.id(row.debit_account_id));
         self.accounts.prefetch_index(self.keys.id(row.credit_account_id));
@@ -475,7 +485,8 @@ impl<D: Disk> Store for LedgerStore<D> {
         if self.pending.find(&self.keys, pending.id).is_some() {
             return PendingStatus::Pending;
         }
-        let resolution = self.directory.find(prefix(self.keys.resolution(pending.id)), |number| {
+        let key = self.key(pending.id, self.keys.resolution(pending.id));
+        let resolution = self.directory.find(key, |number| {
             let segment = self.segment(number);
             segment.resolution(pending.id).map(|place| match place & SIDE {
                 0 if segment.transfer(place).flags & transfer_flags::POST_PENDING_TRANSFER != 0 => {
@@ -503,7 +514,7 @@ impl<D: Disk> Store for LedgerStore<D> {
         self.open.rows.burned.push(burned(id, status, timestamp));
         let hash = self.keys.id(id);
         self.open.lookup.insert_id(hash, place);
-        self.directory.insert(prefix(hash), self.open.rows.number);
+        self.directory.insert(self.key(id, hash), self.open.rows.number);
         self.undo(|| Undo::Burned);
     }
 

@@ -46,6 +46,8 @@ impl Kind {
     pub(crate) const EXPIRY_BALANCES: Self = Self(10);
     /// Timestamp of every 256th transfer.
     pub(crate) const TIMES: Self = Self(11);
+    /// Which blocks of neighbouring ids it has any of: a map of bits.
+    pub(crate) const BLOCKS: Self = Self(12);
     /// Recorded and burned ids, in order of their hash.
     pub(crate) const IDS: Self = Self(24);
     /// Transfers and expiries that resolved a pending transfer, in order of the hash of its id.

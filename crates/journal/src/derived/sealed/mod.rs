@@ -2,6 +2,7 @@
 
 mod cache;
 mod format;
+mod leaf_hash;
 mod reader;
 mod seal;
 mod view;
@@ -12,6 +13,7 @@ use qenex_kernel::row::transfer_flags;
 pub(crate) use cache::Cache;
 pub(crate) use format::Kind;
 pub use reader::{SealedSegment, SegmentError};
+pub(crate) use seal::Scratch;
 pub use seal::SealJob;
 
 /// In the row bits of an index's entry: the row is one of the smaller table (burned ids, expiries).

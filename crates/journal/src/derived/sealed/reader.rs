@@ -193,7 +193,7 @@ impl<D: Disk> SealedSegment<D> {
         self.sha256
     }
 
-    fn damaged(&self, what: String) -> SegmentError {
+    pub(crate) fn damaged(&self, what: String) -> SegmentError {
         SegmentError::Damaged { name: file_name(self.number()), what }
     }
 
@@ -280,6 +280,11 @@ impl<D: Disk> SealedSegment<D> {
     /// All entries of an index, in order.
     pub(crate) fn all_entries(&self, kind: Kind) -> Result<Vec<u64>, SegmentError> {
         self.read_section(self.index(kind).entries)
+    }
+
+    /// The map of the blocks that its ids are in.
+    pub(crate) fn blocks(&self) -> Result<Vec<u64>, SegmentError> {
+        self.read_section(self.footer.section(Kind::BLOCKS))
     }
 
     /// An index.

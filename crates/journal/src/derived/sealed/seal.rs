@@ -1,18 +1,19 @@
 //! Sealing: a closed segment becomes an immutable, indexed file. Runs beside the work, on another thread.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use qenex_kernel::row::Transfer;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::super::blocks::Blocks;
 use super::super::directory::Room;
-use super::super::field::{Field, ROW_BITS, entry};
+use super::super::field::{Field, ROW_BITS, entry, hash_key};
 use super::super::hash::{Keys, prefix};
 use super::super::num::index32;
-use super::super::segment::{Halves, Rows, Sides, TransferLine};
+use super::super::segment::{Halves, Rows, TransferLine};
 use super::super::sort::sort_by_high_bits;
 use super::cache::Cache;
 use super::format::{FENCE, FOLDER, Kind, TIME_FENCE, file_name};
+use super::leaf_hash::hash_two;
 use super::reader::{SealedSegment, SegmentError};
 use super::writer::Writer;
 use super::{PLACE_SIDE, RESOLVES};
@@ -27,7 +28,11 @@ pub struct SealJob {
     pub(crate) cache: Arc<Mutex<Cache>>,
     /// Cells of the directory's next generation, whose memory is to be made ready on the way.
     pub(crate) room: Option<usize>,
+    pub(crate) scratch: Scratch,
 }
+
+/// Memory of indexes under way, kept from job to job: asking the system for it anew costs a fifth of the work.
+pub(crate) type Scratch = Arc<Mutex<Vec<Indexes>>>;
 
 /// A key that so many rows have that a bit a row is less than eight bytes for each of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -42,6 +47,9 @@ pub(crate) struct DenseKey {
 pub(crate) fn bitmap_words(rows: usize) -> usize {
     rows.div_ceil(1_024) * 16
 }
+
+/// Rows that are gone through twice while they are in the processor's first cache.
+const NEAR: usize = 128;
 
 impl SealJob {
     /// Number of the segment.
@@ -79,19 +87,12 @@ impl SealJob {
         let mut writer = Writer::new(file, self.book, rows.number)?;
         self.write_tables(&mut writer)?;
         let count = rows.transfers.len();
-        let mut scratch = Vec::new();
-        let mut indexes = Indexes::collect(&self.keys, rows);
-        for (kind, entries) in &mut indexes.unique {
-            sort_by_high_bits(entries, &mut scratch, ROW_BITS);
-            write_entries(&mut writer, *kind, entries)?;
-            *entries = Vec::new();
-        }
-        for (kind, entries) in &mut indexes.grouped {
-            sort_by_high_bits(entries, &mut scratch, ROW_BITS);
-            let of = if *kind == Kind::EXPIRY_ACCOUNTS { rows.expiries.len() } else { count };
-            write_grouped(&mut writer, *kind, entries, of)?;
-            *entries = Vec::new();
-        }
+        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut indexes = pool().pop().unwrap_or_default();
+        indexes.collect(&self.keys, rows);
+        let written = indexes.write(&mut writer, count, rows.expiries.len());
+        pool().push(indexes);
+        written?;
         let footer = writer.footer();
         footer.rows = index32(count);
         footer.expiries = index32(rows.expiries.len());
@@ -128,65 +129,104 @@ impl SealJob {
     }
 }
 
-/// Entries of all indexes, unsorted.
-struct Indexes {
-    /// Keys that few rows share.
-    unique: [(Kind, Vec<u64>); 3],
-    /// Keys that many rows may share.
-    grouped: Vec<(Kind, Vec<u64>)>,
+/// Fields whose keys many rows may share.
+const GROUPED: [Field; 7] = [
+    Field::DebitAccount,
+    Field::CreditAccount,
+    Field::UserData128,
+    Field::UserData64,
+    Field::UserData32,
+    Field::Ledger,
+    Field::Code,
+];
+
+/// Entries of all indexes.
+#[derive(Debug, Default)]
+pub(crate) struct Indexes {
+    ids: Vec<u64>,
+    resolutions: Vec<u64>,
+    hashes: Vec<u64>,
+    grouped: [Vec<u64>; GROUPED.len()],
+    /// Expiries by account.
+    expiries: Vec<u64>,
+    blocks: Blocks,
+    sorting: Vec<u64>,
 }
 
 impl Indexes {
     /// One pass over the rows, which are larger than the caches.
-    fn collect(keys: &Keys, rows: &Rows) -> Self {
-        let count = rows.transfers.len();
-        let mut ids = Vec::with_capacity(count + rows.burned.len());
-        let mut resolutions = Vec::new();
-        let mut hashes = Vec::with_capacity(count);
-        const GROUPED: [Field; 7] = [
-            Field::DebitAccount,
-            Field::CreditAccount,
-            Field::UserData128,
-            Field::UserData64,
-            Field::UserData32,
-            Field::Ledger,
-            Field::Code,
-        ];
-        let mut grouped = GROUPED.map(|_| Vec::new());
-        let lines = rows.transfers.iter().zip(rows.sides.iter());
-        for (row, (TransferLine(transfer), sides)) in (0u32..).zip(lines) {
-            ids.push(entry(prefix(keys.id(transfer.id)), row));
-            if transfer.flags & RESOLVES != 0 {
-                resolutions.push(entry(prefix(keys.resolution(transfer.pending_id)), row));
+    fn collect(&mut self, keys: &Keys, rows: &Rows) {
+        for entries in [&mut self.ids, &mut self.resolutions, &mut self.hashes, &mut self.expiries] {
+            entries.clear();
+        }
+        self.grouped.iter_mut().for_each(Vec::clear);
+        self.blocks.clear();
+        let mut row = 0u32;
+        let lines = rows.transfers.slices().flat_map(|chunk| chunk.chunks(NEAR));
+        let sides = rows.sides.slices().flat_map(|chunk| chunk.chunks(NEAR));
+        for (lines, sides) in lines.zip(sides) {
+            push_hashes(&mut self.hashes, row, lines);
+            for (row, (TransferLine(transfer), sides)) in (row..).zip(lines.iter().zip(sides)) {
+                self.ids.push(entry(prefix(keys.id(transfer.id)), row));
+                self.blocks.add(keys.block(transfer.id));
+                if transfer.flags & RESOLVES != 0 {
+                    self.resolutions.push(entry(prefix(keys.resolution(transfer.pending_id)), row));
+                    self.blocks.add(keys.block(transfer.pending_id));
+                }
+                for (field, into) in GROUPED.iter().zip(&mut self.grouped) {
+                    if let Some(key) = field.key_of_transfer(keys, transfer, *sides) {
+                        into.push(entry(key, row));
+                    }
+                }
             }
-            let add = |into: &mut Vec<u64>, field: Field| push(into, keys, field, row, transfer, *sides);
-            add(&mut hashes, Field::Hash);
-            for (field, into) in GROUPED.iter().zip(&mut grouped) {
-                add(into, *field);
-            }
+            row += index32(lines.len());
         }
         for (index, burned) in (0u32..).zip(rows.burned.iter()) {
-            ids.push(entry(prefix(keys.id(burned.id)), index | PLACE_SIDE));
+            self.ids.push(entry(prefix(keys.id(burned.id)), index | PLACE_SIDE));
+            self.blocks.add(keys.block(burned.id));
         }
-        let mut expiries = Vec::new();
         for (index, expiry) in (0u32..).zip(rows.expiries.iter()) {
-            resolutions.push(entry(prefix(keys.resolution(expiry.pending_id)), index | PLACE_SIDE));
-            expiries.push(entry(u64::from(expiry.sides.debit_slot()), index));
-            expiries.push(entry(u64::from(expiry.sides.credit_slot()), index));
+            self.resolutions.push(entry(prefix(keys.resolution(expiry.pending_id)), index | PLACE_SIDE));
+            self.blocks.add(keys.block(expiry.pending_id));
+            self.expiries.push(entry(u64::from(expiry.sides.debit_slot()), index));
+            self.expiries.push(entry(u64::from(expiry.sides.credit_slot()), index));
         }
-        let fields = GROUPED.iter().zip(grouped).map(|(&field, entries)| (Kind::of_field(field), entries));
-        Self {
-            unique: [(Kind::IDS, ids), (Kind::RESOLUTIONS, resolutions), (Kind::of_field(Field::Hash), hashes)],
-            grouped: fields.chain([(Kind::EXPIRY_ACCOUNTS, expiries)]).collect(),
+    }
+
+    /// Sorts them, and writes them in the order of the format.
+    fn write<F: DiskFile>(&mut self, writer: &mut Writer<'_, F>, rows: usize, expiries: usize) -> Result<()> {
+        let sorting = &mut self.sorting;
+        let unique = [
+            (Kind::IDS, &mut self.ids),
+            (Kind::RESOLUTIONS, &mut self.resolutions),
+            (Kind::of_field(Field::Hash), &mut self.hashes),
+        ];
+        for (kind, entries) in unique {
+            sort_by_high_bits(entries, sorting, ROW_BITS);
+            write_entries(writer, kind, entries)?;
         }
+        for (field, entries) in GROUPED.iter().zip(&mut self.grouped) {
+            sort_by_high_bits(entries, sorting, ROW_BITS);
+            write_grouped(writer, Kind::of_field(*field), entries, rows)?;
+        }
+        sort_by_high_bits(&mut self.expiries, sorting, ROW_BITS);
+        write_grouped(writer, Kind::EXPIRY_ACCOUNTS, &mut self.expiries, expiries)?;
+        writer.section(Kind::BLOCKS, [self.blocks.words()])
     }
 }
 
-#[inline]
-fn push(into: &mut Vec<u64>, keys: &Keys, field: Field, row: u32, transfer: &Transfer, sides: Sides) {
-    if let Some(key) = field.key_of_transfer(keys, transfer, sides) {
-        into.push(entry(key, row));
+/// Adds the entries of rows from `first` on to the index of hashes.
+fn push_hashes(into: &mut Vec<u64>, first: u32, lines: &[TransferLine]) {
+    let mut row = first;
+    let mut push = |hash: &[u8; 32]| {
+        into.push(entry(hash_key(hash), row));
+        row += 1;
+    };
+    let (pairs, last) = lines.as_chunks::<2>();
+    for [one, two] in pairs {
+        hash_two([&one.0, &two.0]).iter().for_each(&mut push);
     }
+    last.iter().for_each(|line| push(&line.0.hash()));
 }
 
 /// Writes sorted entries and their fences.
