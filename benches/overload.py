@@ -1,8 +1,8 @@
 """What happens when three times as much is offered as the engine can do?
 
 First the peak: 200 connections in a closed loop. Then the same load, over as many connections, offers three times the
-peak for half a minute at fixed times, whatever the answers do. It sends whenever a socket takes more, without looking
-at the window of its session; what no socket takes waits in the load, as it would in a client.
+peak for half a minute at fixed times. As any client it keeps to the window of its session, and what is beyond it
+waits in the load: the window is how the engine slows down those who offer too much.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
                 peak = load("binary", *one.reach, **plan, window=window, seconds=seconds / 3, warm=asked.of(2, 0.3))
                 offered = peak["rate"] * TIMES
                 found = load(
-                    "binary", *one.reach, **plan, window=0, rate=offered, seconds=seconds, warm=asked.of(2, 0.3)
+                    "binary", *one.reach, **plan, window=window, rate=offered, seconds=seconds, warm=asked.of(2, 0.3)
                 )
             peaks.add(peak["rate"])
             shares.add(100 * found["rate"] / peak["rate"])
@@ -56,10 +56,10 @@ def main() -> None:
             f"{number(found['replies'])} replies, {number(found['busy'])} busy, {found['unanswered']:.0f} unanswered"
         )
         table.say(f"{what}: requests sent (last round)", counts, "every one answered", met=answered)
-        table.say(f"{what}: due, but no socket took them", number(found["due"] - found["sent"]))
+        table.say(f"{what}: due, but beyond the window", number(found["due"] - found["sent"]))
     table.limit(
         "the two cores, of which the load takes its part: what it spends on offering three times as much, the engine "
-        "cannot use. Beyond a group's room requests wait in their sockets; beyond a session's window they get busy."
+        "cannot use."
     )
     table.show()
 

@@ -1,6 +1,6 @@
 //! Moves the bytes: one thread, all connections, nothing blocks.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use crate::report::Report;
-use crate::wire::Wire;
+use crate::wire::{Answer, Wire};
 use crate::{Outcome, Plan, Stream};
 
 /// A socket that does not block, of whatever kind.
@@ -40,14 +40,39 @@ struct Connection {
     written: usize,
     input: Vec<u8>,
     filled: usize,
+    /// Requests made so far.
+    made: u64,
     /// Number and due time of what is unanswered.
     under_way: VecDeque<(u64, u64)>,
+    /// The same of what was answered `busy`. These are sent again, the lowest first, before anything new.
+    again: BTreeMap<u64, u64>,
+    /// Not before.
+    again_at_ns: u64,
     is_ready: bool,
 }
 
+/// How long a connection that was told `busy` waits before it sends again.
+const PAUSE_NS: u64 = 2_000_000;
+
 impl Connection {
     fn may_send(&self, window: usize) -> bool {
-        self.written == self.output.len() && (window == 0 || self.under_way.len() < window)
+        self.written == self.output.len() && self.again.is_empty() && (window == 0 || self.under_way.len() < window)
+    }
+
+    /// Sends again what was answered `busy`, once its pause is over.
+    fn send_again(&mut self, now_ns: u64) -> io::Result<()> {
+        if self.again.is_empty() || now_ns < self.again_at_ns || self.written < self.output.len() {
+            return Ok(());
+        }
+        self.output.clear();
+        self.written = 0;
+        while self.output.len() < OUTPUT
+            && let Some((number, due_ns)) = self.again.pop_first()
+        {
+            self.wire.request(number, &mut self.output);
+            self.under_way.push_back((number, due_ns));
+        }
+        self.flush()
     }
 
     /// Writes what the socket takes.
@@ -70,8 +95,9 @@ impl Connection {
         self.written = 0;
         let mut sent = 0;
         while sent < most && (window == 0 || self.under_way.len() < window) && self.output.len() < OUTPUT {
-            let number = self.wire.request(&mut self.output);
-            self.under_way.push_back((number, due_ns(sent)));
+            self.made += 1;
+            self.wire.request(self.made, &mut self.output);
+            self.under_way.push_back((self.made, due_ns(sent)));
             sent += 1;
         }
         self.flush()?;
@@ -104,9 +130,17 @@ impl Connection {
         let mut used = 0;
         while let Some((length, number, answer)) = self.wire.answer(&self.input[used..self.filled])? {
             used += length;
-            let at = self.under_way.iter().position(|&(other, _)| other == number);
-            let (_, due_ns) = at.and_then(|at| self.under_way.remove(at)).ok_or("an answer that nobody waits for")?;
-            report.answer(answer, due_ns, elapsed_ns(since));
+            let at = self.under_way.iter().position(|&(other, _)| number == 0 || other == number);
+            let of = at.and_then(|at| self.under_way.remove(at));
+            let (number, due_ns) = of.ok_or("an answer that nobody waits for")?;
+            let now_ns = elapsed_ns(since);
+            if answer == Answer::Busy {
+                if self.again.is_empty() {
+                    self.again_at_ns = now_ns + PAUSE_NS;
+                }
+                self.again.insert(number, due_ns);
+            }
+            report.answer(answer, due_ns, now_ns);
         }
         self.input.copy_within(used..self.filled, 0);
         self.filled -= used;
@@ -196,7 +230,10 @@ pub(crate) fn run(plan: &Plan, opened: Vec<(Box<dyn Socket>, Box<dyn Wire>)>) ->
             written: 0,
             input: Vec::new(),
             filled: 0,
+            made: 0,
             under_way: VecDeque::new(),
+            again: BTreeMap::new(),
+            again_at_ns: 0,
             is_ready: true,
         });
     }
@@ -217,6 +254,11 @@ pub(crate) fn run(plan: &Plan, opened: Vec<(Box<dyn Socket>, Box<dyn Wire>)>) ->
         while !is_over && report.sent < due.min(most) {
             let Some(at) = ready.pop_front() else { break };
             let connection = &mut connections[at];
+            connection.is_ready = connection.may_send(plan.window);
+            if !connection.is_ready {
+                // It was told `busy` meanwhile.
+                continue;
+            }
             // Who is far behind shares a system call among several requests.
             let share = (due - report.sent).div_ceil(count).clamp(1, BURST);
             let now_ns = elapsed_ns(since);
@@ -245,9 +287,13 @@ pub(crate) fn run(plan: &Plan, opened: Vec<(Box<dyn Socket>, Box<dyn Wire>)>) ->
             if event.is_readable() || event.is_read_closed() {
                 connection.receive(since, &mut report)?;
             }
+        }
+        let now_ns = elapsed_ns(since);
+        for (at, connection) in connections.iter_mut().enumerate() {
+            connection.send_again(now_ns)?;
             if !connection.is_ready && connection.may_send(plan.window) {
                 connection.is_ready = true;
-                ready.push_back(event.token().0);
+                ready.push_back(at);
             }
         }
     }

@@ -8,7 +8,8 @@
 //!
 //! Without `rate` the loop is closed: each connection keeps `window` requests unanswered. With `rate` (transfers a
 //! second) it is open: requests are due at fixed times whatever the answers do, and a latency counts from the time at
-//! which its request was due, so that a wait in here counts too. `window=0` sends without looking at the window.
+//! which its request was due, so that a wait in here counts too. With a rate `window` may be more than the session's;
+//! `window=0` does not look at it. What is answered `busy` is sent again, the oldest first.
 
 #![allow(clippy::float_arithmetic, clippy::cast_precision_loss, reason = "figures about speed, not money")]
 

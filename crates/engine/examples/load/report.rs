@@ -10,11 +10,12 @@ use crate::wire::Answer;
 pub(crate) struct Report {
     /// The measurement begins here; answers before it are not in rate or latencies.
     pub(crate) begin_ns: u64,
-    /// Requests that were due, sent, and answered.
+    /// Requests that were due, and sent; those sent again do not count again.
     pub(crate) due: u64,
     pub(crate) sent: u64,
     pub(crate) replies: u64,
-    pub(crate) busy: u64,
+    /// Times that one was to be sent again.
+    busy: u64,
     pub(crate) failed: BTreeMap<u16, u64>,
     /// Transfers in the ledger, all and within the measurement.
     created: u64,
@@ -35,9 +36,9 @@ impl Report {
         Self { begin_ns, end_ns, per, ..Self::default() }
     }
 
-    /// Requests that were answered, in whatever way.
+    /// Requests that were answered, but for those that are to be sent again.
     pub(crate) fn answered(&self) -> u64 {
-        self.replies + self.busy + self.failed.values().sum::<u64>()
+        self.replies + self.failed.values().sum::<u64>()
     }
 
     pub(crate) fn answer(&mut self, answer: Answer, due_ns: u64, now_ns: u64) {

@@ -18,7 +18,7 @@ use crate::{Outcome, Plan};
 pub(crate) enum Answer {
     /// So many transfers are in the ledger, so many were refused by it.
     Done { created: u64, refused: u64 },
-    /// The server had no room for it.
+    /// The server had no room for it: it is to be sent again.
     Busy,
     /// It was refused as a whole, with this number.
     Failed(u16),
@@ -26,8 +26,8 @@ pub(crate) enum Answer {
 
 /// A protocol: one for each connection.
 pub(crate) trait Wire {
-    /// Appends the next request; returns its number.
-    fn request(&mut self, out: &mut Vec<u8>) -> u64;
+    /// Appends a request: the same bytes whenever the same number is asked for. Numbers begin with 1.
+    fn request(&mut self, number: u64, out: &mut Vec<u8>);
     /// The first complete answer in `input`: bytes used, number of its request (0: the oldest), what became of it.
     fn answer(&self, input: &[u8]) -> Outcome<Option<(usize, u64, Answer)>>;
 }
@@ -57,8 +57,9 @@ pub(crate) struct Binary {
     header: Header,
     rows: Vec<Transfer>,
     accounts: u64,
-    next_id: u128,
-    random: Random,
+    /// High half of the ids.
+    high: u64,
+    seed: u64,
 }
 
 impl Binary {
@@ -76,19 +77,19 @@ impl Binary {
         }
         let welcome = Welcome::read(&body).map_err(|defect| defect.to_string())?.row;
         let wanted = u32::try_from(plan.window)?;
-        if wanted > welcome.window_requests {
+        if plan.rate <= 0.0 && wanted > welcome.window_requests {
             return Err(format!("the window is {} requests at most", welcome.window_requests).into());
         }
         let linger_us = if plan.optimize { LINGER_MAX_US } else { 0 };
         let operation = Operation::CreateTransfers.number();
         // Ids rise within a connection, and no two connections or runs share one: the high half is at random.
-        let high = u128::from(u64::from_le_bytes(*random_16()?.first_chunk().expect("16 bytes")) | 1);
+        let high = u64::from_le_bytes(*random_16()?.first_chunk().expect("16 bytes")) | 1;
         Ok(Self {
             header: Header { book: welcome.book, session, operation, linger_us, ..Header::ZERO },
             rows: vec![Transfer { amount: 1, ledger: 978, code: 1, ..Transfer::ZERO }; plan.rows],
             accounts: plan.accounts,
-            next_id: high << 64,
-            random: Random(seed),
+            high,
+            seed,
         })
     }
 
@@ -129,15 +130,17 @@ fn good(head: &[u8; HEADER_LENGTH]) -> Outcome<Header> {
 }
 
 impl Wire for Binary {
-    fn request(&mut self, out: &mut Vec<u8>) -> u64 {
-        for row in &mut self.rows {
-            let (debit, credit) = self.random.pair(self.accounts);
-            self.next_id += 1;
-            (row.id, row.debit_account_id, row.credit_account_id) = (self.next_id, debit.into(), credit.into());
+    fn request(&mut self, number: u64, out: &mut Vec<u8>) {
+        let mut random = Random((self.seed << 40) ^ number);
+        let first = number * self.rows.len() as u64;
+        for (low, row) in (first..).zip(&mut self.rows) {
+            let (debit, credit) = random.pair(self.accounts);
+            row.id = (u128::from(self.high) << 64) | u128::from(low);
+            (row.debit_account_id, row.credit_account_id) = (debit.into(), credit.into());
         }
-        self.header.request += 1;
-        request_frame(out, self.header, &[], self.rows.as_bytes());
-        self.header.request
+        // Those before made the accounts.
+        let header = Header { request: self.header.request + number, ..self.header };
+        request_frame(out, header, &[], self.rows.as_bytes());
     }
 
     fn answer(&self, input: &[u8]) -> Outcome<Option<(usize, u64, Answer)>> {
@@ -161,7 +164,7 @@ impl Wire for Binary {
             Some(Kind::Error) => Answer::Failed(header.error),
             _ => return Err("the server ended the connection".into()),
         };
-        Ok(Some((length, header.request, answer)))
+        Ok(Some((length, header.request - self.header.request, answer)))
     }
 }
 
@@ -191,13 +194,12 @@ impl Http {
 }
 
 impl Wire for Http {
-    fn request(&mut self, out: &mut Vec<u8>) -> u64 {
+    fn request(&mut self, _: u64, out: &mut Vec<u8>) {
         let (from, to) = self.random.pair(self.accounts);
         let body = format!("{{\"from\":\"{from}\",\"to\":\"{to}{}", self.tail);
         out.extend_from_slice(self.head.as_bytes());
         out.extend_from_slice(format!("{}\r\n\r\n", body.len()).as_bytes());
         out.extend_from_slice(body.as_bytes());
-        0
     }
 
     fn answer(&self, input: &[u8]) -> Outcome<Option<(usize, u64, Answer)>> {
