@@ -31,6 +31,9 @@ pub(crate) struct Key {
     pub(crate) block: u32,
 }
 
+/// Segments that may be closed from when room is asked for until it is there.
+const ROOM_AHEAD: u32 = 4;
+
 /// The generations, oldest first.
 #[derive(Debug)]
 pub(crate) struct Directory {
@@ -38,6 +41,8 @@ pub(crate) struct Directory {
     segment_keys_max: usize,
     /// Memory for the next generation.
     room: Option<Room>,
+    /// It was asked for.
+    is_room_asked: bool,
 }
 
 /// Zeroed memory for a generation's cells that the system has really given: a new generation is touched all over at
@@ -76,7 +81,7 @@ struct Generation {
 impl Directory {
     /// A directory for segments of at most `segment_keys_max` keys.
     pub(crate) fn new(segment_keys_max: usize) -> Self {
-        Self { generations: Vec::new(), segment_keys_max, room: None }
+        Self { generations: Vec::new(), segment_keys_max, room: None, is_room_asked: false }
     }
 
     /// Makes room for the keys of a segment. Segments come in order.
@@ -90,12 +95,15 @@ impl Directory {
             _ => vec![0; Generation::cells(keys)],
         };
         self.generations.push(Generation::new(cells, keys, segment_bits, segment));
+        self.is_room_asked = false;
     }
 
-    /// How many cells of [`Room`] the segment after `segment`, which is open, may need a new generation of; `None` if
-    /// it needs none or has its room.
-    pub(crate) fn wanted_room(&self, segment: u32) -> Option<usize> {
-        let wanted = self.room.is_none() && !self.has_place(segment + 1, 2 * self.segment_keys_max);
+    /// How many cells of [`Room`] a segment soon after `segment`, which is open, may need a new generation of; `None`
+    /// if none does or it was asked for before. It is made while a segment is sealed, of which some may wait: hence so early.
+    pub(crate) fn wanted_room(&mut self, segment: u32) -> Option<usize> {
+        let keys = (1 + index(u64::from(ROOM_AHEAD))) * self.segment_keys_max;
+        let wanted = !self.is_room_asked && !self.has_place(segment + ROOM_AHEAD, keys);
+        self.is_room_asked |= wanted;
         wanted.then(|| Generation::cells(self.next_generation().0))
     }
 
