@@ -198,7 +198,10 @@ impl<D: Disk> Sealing<D> {
     pub(crate) fn finish(&mut self, state: &mut State<D>) -> Result<(), EngineError> {
         match self.under_way.take().map(JoinHandle::join) {
             None => {}
-            Some(Ok(segment)) => state.store_mut().sealed(segment?),
+            Some(Ok(segment)) => {
+                state.store_mut().sealed(segment?);
+                state.store_mut().settle(usize::MAX);
+            }
             Some(Err(panic)) => std::panic::resume_unwind(panic),
         }
         Ok(())

@@ -125,6 +125,7 @@ impl Bench {
             let segment = job.run(self.machine.store().disk()).expect("space for a segment");
             drop(job);
             self.machine.store_mut().sealed(segment);
+            self.machine.store_mut().settle(usize::MAX);
         }
     }
 

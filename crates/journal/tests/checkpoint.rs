@@ -39,6 +39,7 @@ impl Ledger {
             let number = segment.number() + 1;
             drop(job);
             self.machine.store_mut().sealed(segment);
+            self.machine.store_mut().settle(usize::MAX);
             if self.under_way.is_none() && number.is_multiple_of(self.every) {
                 self.begin();
             }

@@ -18,7 +18,7 @@ const BOOK: [u8; 16] = *b"a book of a test";
 enum Sealing {
     /// At once.
     AtOnce,
-    /// Two requests later.
+    /// Two requests later, and then it settles bit by bit, so that requests find it half way in.
     Later,
 }
 
@@ -65,10 +65,15 @@ fn run_sealed(seed: u64, requests: u64, options: Options, sealing: Sealing) {
             *age += 1;
         }
         waiting.extend(job.map(|job| (0, job)));
-        while let Some((_, job)) = waiting.pop_front_if(|(age, _)| sealing == Sealing::AtOnce || *age >= 2) {
+        let keys = if sealing == Sealing::AtOnce { usize::MAX } else { 7 };
+        store.settle(keys);
+        while !store.is_settling()
+            && let Some((_, job)) = waiting.pop_front_if(|(age, _)| sealing == Sealing::AtOnce || *age >= 2)
+        {
             let segment = job.run(&disk).expect("sealed");
             drop(job);
             store.sealed(segment);
+            store.settle(keys);
         }
     });
 }

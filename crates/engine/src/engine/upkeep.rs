@@ -11,6 +11,8 @@ use crate::clock::SECOND_NS;
 use crate::limits::Configuration;
 use crate::state::ApplyError;
 
+/// Keys of a sealed segment that one step adds to the directory: some tenths of a millisecond.
+const SETTLE_KEYS: usize = 1 << 14;
 /// How long after a job found no space it is tried again.
 const RETRY_NS: u64 = SECOND_NS;
 
@@ -66,6 +68,7 @@ impl<D: Disk> Engine<D> {
         // First what others wait for, so that the disk works while entries are applied here.
         self.hand_over(actions);
         self.apply_some(actions)?;
+        self.state.store_mut().settle(SETTLE_KEYS);
         self.prepare(actions);
         self.seal(actions);
         self.step_checkpoint(actions);
@@ -95,6 +98,7 @@ impl<D: Disk> Engine<D> {
         let now_ns = self.clock.monotonic_ns();
         (self.pipeline.is_applying() && !self.state.machine().store().seal_backlog())
             || self.pipeline.flush_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
+            || self.state.machine().store().is_settling()
             || self.checkpoints.has_work()
             || (self.upkeep.stopping && !self.upkeep.ending && self.pipeline.is_idle())
     }
@@ -124,7 +128,7 @@ impl<D: Disk> Engine<D> {
     /// Seals the segments that were closed, one after the other.
     fn seal(&mut self, actions: &mut Vec<Action>) {
         let now_ns = self.clock.monotonic_ns();
-        if self.upkeep.sealing.is_none() {
+        if self.upkeep.sealing.is_none() && !self.state.machine().store().is_settling() {
             self.upkeep.sealing = self.state.take_seal_job();
             self.upkeep.seal_at_ns = self.upkeep.sealing.is_some().then_some(now_ns);
         }

@@ -3,8 +3,10 @@
 //! A key is the 40-bit prefix of a hash (of a transfer's id, or of a pending transfer's for what resolved it). A cell
 //! holds some bits of the prefix and the segment's number; cells lie in buckets of one cache line. Buckets come in
 //! generations: each is allocated zeroed and never copied, and holds twice as many as the one before. So an id that is
-//! not there costs one line a generation, unless no neighbour of it is in that one ([`Blocks`]); the newest
-//! generation's line is the one that the id will be added to.
+//! not there costs one line a generation, unless no neighbour of it is in that one ([`Blocks`]).
+//!
+//! Only sealed segments are in here, and their keys come in sorted, so that adding them goes through the buckets from
+//! front to back. Segments in memory have tables of their own.
 //!
 //! A hit may be false (about n in 2^40): the segment named has the last word.
 
@@ -30,9 +32,6 @@ pub(crate) struct Key {
     /// The block of neighbours that the id is in.
     pub(crate) block: u32,
 }
-
-/// Segments that may be closed from when room is asked for until it is there.
-const ROOM_AHEAD: u32 = 4;
 
 /// The generations, oldest first.
 #[derive(Debug)]
@@ -84,25 +83,24 @@ impl Directory {
         Self { generations: Vec::new(), segment_keys_max, room: None, is_room_asked: false }
     }
 
-    /// Makes room for the keys of a segment. Segments come in order.
-    pub(crate) fn open_segment(&mut self, segment: u32) {
-        if self.has_place(segment, self.segment_keys_max) {
+    /// Makes room for so many keys of a segment, which are added next. Segments come in order.
+    pub(crate) fn open_segment(&mut self, segment: u32, keys: usize) {
+        if self.has_place(segment, keys) {
             return;
         }
-        let (keys, segment_bits) = self.next_generation();
+        let (keys_max, segment_bits) = self.next_generation();
         let cells = match self.room.take() {
-            Some(Room(cells)) if cells.len() == Generation::cells(keys) => cells,
-            _ => vec![0; Generation::cells(keys)],
+            Some(Room(cells)) if cells.len() == Generation::cells(keys_max) => cells,
+            _ => vec![0; Generation::cells(keys_max)],
         };
-        self.generations.push(Generation::new(cells, keys, segment_bits, segment));
+        self.generations.push(Generation::new(cells, keys_max, segment_bits, segment));
         self.is_room_asked = false;
     }
 
-    /// How many cells of [`Room`] a segment soon after `segment`, which is open, may need a new generation of; `None`
-    /// if none does or it was asked for before. It is made while a segment is sealed, of which some may wait: hence so early.
-    pub(crate) fn wanted_room(&mut self, segment: u32) -> Option<usize> {
-        let keys = (1 + index(u64::from(ROOM_AHEAD))) * self.segment_keys_max;
-        let wanted = !self.is_room_asked && !self.has_place(segment + ROOM_AHEAD, keys);
+    /// How many cells of [`Room`] a segment, and those before it that are not in here yet, `waiting` of them in all, may
+    /// need a new generation of; `None` if they need none or it was asked for before.
+    pub(crate) fn wanted_room(&mut self, segment: u32, waiting: usize) -> Option<usize> {
+        let wanted = !self.is_room_asked && !self.has_place(segment, waiting * self.segment_keys_max);
         self.is_room_asked |= wanted;
         wanted.then(|| Generation::cells(self.next_generation().0))
     }
@@ -130,14 +128,12 @@ impl Directory {
         (segments * keys / 2 + keys / 2, (SEGMENT_BITS_MIN + 1 + generation).min(SEGMENT_BITS_MAX))
     }
 
-    /// Starts loading the lines that finding and adding a key will look at.
+    /// Starts loading the lines that finding a key will look at.
     #[inline]
     pub(crate) fn prefetch(&self, key: Key) {
-        let Some((newest, older)) = self.generations.split_last() else { return };
-        for generation in older.iter().filter(|generation| generation.blocks.may_have(key.block)) {
+        for generation in self.generations.iter().filter(|generation| generation.blocks.may_have(key.block)) {
             generation.prefetch(key.prefix);
         }
-        newest.prefetch(key.prefix);
     }
 
     /// Segments that may know the key, newest generation first, until `try_segment` gives an answer.
@@ -152,29 +148,16 @@ impl Directory {
         None
     }
 
-    /// Adds a key of the newest segment.
-    #[inline]
-    pub(crate) fn insert(&mut self, key: Key, segment: u32) {
-        let newest = self.generations.last_mut().expect("a segment is open");
-        newest.blocks.add(key.block);
-        newest.insert(key.prefix, segment);
-    }
-
-    /// Adds keys as a sealed segment keeps them: without their blocks.
-    pub(crate) fn insert_sealed(&mut self, prefixes: impl IntoIterator<Item = u64>, segment: u32) {
+    /// Adds keys of the segment that was opened last, fastest in order of prefix. They are found once their blocks are
+    /// added too.
+    pub(crate) fn insert(&mut self, prefixes: impl IntoIterator<Item = u64>, segment: u32) {
         let newest = self.generations.last_mut().expect("a segment is open");
         prefixes.into_iter().for_each(|prefix| newest.insert(prefix, segment));
     }
 
-    /// Adds the map of their blocks; false if it is none.
+    /// Adds the map of their blocks, in words; false if it is none.
     pub(crate) fn insert_blocks(&mut self, words: &[u64]) -> bool {
         self.generations.last_mut().expect("a segment is open").blocks.add_all(words)
-    }
-
-    /// Takes out the key added last.
-    pub(crate) fn remove_last(&mut self, prefix: u64, segment: u32) {
-        let newest = self.generations.last_mut().expect("a segment is open");
-        newest.remove_last(prefix, segment);
     }
 }
 
@@ -267,25 +250,6 @@ impl Generation {
             bucket = if bucket + 1 == self.buckets { 0 } else { bucket + 1 };
         }
     }
-
-    fn remove_last(&mut self, prefix: u64, segment: u32) {
-        let wanted = self.cell(prefix, segment);
-        let mut bucket = self.bucket(prefix);
-        let mut newest = None;
-        loop {
-            let line = self.line(bucket);
-            // Cells fill from the left, and buckets one after the other: of equal cells the last is the newest.
-            if let Some(place) = line.iter().rposition(|&cell| cell == wanted) {
-                newest = Some(self.offset + bucket * BUCKET + place);
-            }
-            if line.contains(&0) {
-                break;
-            }
-            bucket = if bucket + 1 == self.buckets { 0 } else { bucket + 1 };
-        }
-        self.cells[newest.expect("a key to remove is in the directory")] = 0;
-        self.used -= 1;
-    }
 }
 
 #[cfg(test)]
@@ -297,63 +261,74 @@ mod tests {
         Key { prefix: prefix(keys.id(id)), block: keys.block(id) }
     }
 
-    fn by_prefix(prefix: u64) -> Key {
-        Key { prefix, block: 0 }
+    /// As a segment comes in when it is sealed.
+    fn add(directory: &mut Directory, keys: &Keys, segment: u32, ids: impl Iterator<Item = u128> + Clone) {
+        directory.open_segment(segment, ids.clone().count());
+        let mut blocks = Blocks::default();
+        ids.clone().for_each(|id| blocks.add(keys.block(id)));
+        directory.insert(ids.map(|id| prefix(keys.id(id))), segment);
+        assert!(directory.insert_blocks(blocks.words()));
+    }
+
+    /// Ids of a segment: in a block of their own.
+    fn ids(segment: u32) -> impl Iterator<Item = u128> + Clone {
+        (0..200).map(move |id| (u128::from(segment) << 32) + id)
     }
 
     #[test]
     fn names_the_segment_of_every_key_across_generations() {
         let keys = Keys::new([9; 16]);
         let mut directory = Directory::new(200);
-        for segment in 0..100u32 {
-            directory.open_segment(segment);
-            for id in 0..200u32 {
-                directory.insert(key(&keys, u128::from(segment * 1_000 + id)), segment);
-            }
-        }
+        (0..100).for_each(|segment| add(&mut directory, &keys, segment, ids(segment)));
         assert!(directory.generations.len() > 3);
-        for segment in 0..100u32 {
-            for id in 0..200u32 {
-                let wanted = key(&keys, u128::from(segment * 1_000 + id));
-                assert_eq!(directory.find(wanted, |s| (s == segment).then_some(s)), Some(segment));
+        for segment in 0..100 {
+            for id in ids(segment) {
+                assert_eq!(directory.find(key(&keys, id), |s| (s == segment).then_some(s)), Some(segment));
             }
         }
-        let false_hits = (0..100_000u128).filter(|&i| directory.find(key(&keys, 1 << 64 | i), Some).is_some()).count();
+        let false_hits = (0..100_000).filter(|&i| directory.find(key(&keys, 1 << 100 | i), Some).is_some()).count();
         assert!(false_hits < 5, "{false_hits}");
     }
 
     #[test]
-    fn room_that_was_made_ahead_is_used_when_the_next_generation_begins() {
+    fn a_generation_without_a_neighbour_of_the_id_is_not_looked_at() {
+        let keys = Keys::new([9; 16]);
         let mut directory = Directory::new(200);
-        let (mut asked, mut used) = (0, 0);
-        for segment in 0..60u32 {
-            let generations = directory.generations.len();
-            let ready = directory.room.as_ref().map(|room| room.0.as_ptr());
-            directory.open_segment(segment);
-            if directory.generations.len() > generations {
-                let cells = directory.generations.last().map(|newest| newest.cells.as_ptr());
-                assert!(segment == 0 || ready == cells, "a new generation has its room by then");
-                used += 1;
-            }
-            if let Some(cells) = directory.wanted_room(segment) {
-                directory.give_room(Room::new(cells));
-                asked += 1;
-            }
-            (0..200).for_each(|id| directory.insert(by_prefix(u64::from(segment * 1_000 + id) << 20), segment));
-        }
-        assert!(used > 2 && asked >= used - 1);
+        add(&mut directory, &keys, 0, ids(0));
+        // The prefix of a key that is there, under the block of one that is not.
+        let wanted = Key { block: keys.block(1 << 100), ..key(&keys, 0) };
+        assert_eq!(directory.find(wanted, Some), None);
+        assert_eq!(directory.find(key(&keys, 0), Some), Some(0));
     }
 
     #[test]
-    fn keys_taken_back_in_reverse_order_leave_no_trace() {
+    fn room_that_was_made_ahead_is_used_when_the_next_generation_begins() {
+        let keys = Keys::new([9; 16]);
+        let mut directory = Directory::new(200);
+        let mut used = 0;
+        for segment in 0..60 {
+            // One is always being sealed while the next is closed.
+            if let Some(cells) = directory.wanted_room(segment, 2) {
+                directory.give_room(Room::new(cells));
+            }
+            let generations = directory.generations.len();
+            let ready = directory.room.as_ref().map(|room| room.0.as_ptr());
+            add(&mut directory, &keys, segment, ids(segment));
+            if directory.generations.len() > generations {
+                assert_eq!(ready, directory.generations.last().map(|newest| newest.cells.as_ptr()));
+                used += 1;
+            }
+        }
+        assert!(used > 2);
+    }
+
+    #[test]
+    fn keys_of_one_bucket_overflow_into_the_next_ones() {
         let mut directory = Directory::new(64);
-        directory.open_segment(0);
-        let before = directory.generations[0].cells.clone();
-        // All in one bucket, so that they overflow into the next ones.
-        let prefixes: Vec<u64> = (0..50).map(|i| (5 << 30) | (i % 7)).collect();
-        prefixes.iter().for_each(|&p| directory.insert(by_prefix(p), 0));
-        assert!(prefixes.iter().all(|&p| directory.find(by_prefix(p), Some) == Some(0)));
-        prefixes.iter().rev().for_each(|&p| directory.remove_last(p, 0));
-        assert_eq!(directory.generations[0].cells, before);
+        directory.open_segment(0, 50);
+        let prefixes = (0..50).map(|i| (5 << 30) | (i % 7));
+        directory.insert(prefixes.clone(), 0);
+        directory.insert_blocks(&[1]);
+        assert!(prefixes.into_iter().all(|prefix| directory.find(Key { prefix, block: 0 }, Some) == Some(0)));
     }
 }

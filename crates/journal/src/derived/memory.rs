@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use qenex_kernel::row::Transfer;
 
+use super::blocks::Blocks;
 use super::field::Field;
 use super::hash::Keys;
 use super::num::index32;
@@ -28,6 +29,8 @@ pub(crate) struct Memory<R> {
     pub(crate) keys: Keys,
     pub(crate) rows: R,
     pub(crate) lookup: Lookup,
+    /// The blocks that its ids are in, and those of pending transfers that it resolved.
+    pub(crate) blocks: Blocks,
     indexes: RefCell<OnDemand>,
 }
 
@@ -39,9 +42,9 @@ pub(crate) type Closed = Memory<Arc<Rows>>;
 impl Open {
     /// An empty segment for at most `rows` rows.
     pub(crate) fn new(keys: Keys, number: u32, rows: usize) -> Self {
-        let mut memory = Self { keys, rows: Box::default(), lookup: Lookup::new(rows), indexes: RefCell::default() };
-        memory.rows.number = number;
-        memory
+        let (mut memory, lookup) = (Box::<Rows>::default(), Lookup::new(rows));
+        memory.number = number;
+        Self { keys, rows: memory, lookup, blocks: Blocks::default(), indexes: RefCell::default() }
     }
 
     /// The same, empty as it is, under another number.
@@ -52,7 +55,8 @@ impl Open {
 
     /// Takes no more rows.
     pub(crate) fn close(self) -> Closed {
-        Memory { keys: self.keys, rows: Arc::from(self.rows), lookup: self.lookup, indexes: self.indexes }
+        let Self { keys, rows, lookup, blocks, indexes } = self;
+        Memory { keys, rows: Arc::from(rows), lookup, blocks, indexes }
     }
 }
 
@@ -60,10 +64,11 @@ impl Closed {
     /// Makes an empty segment of the memory of this one, unless someone still holds its rows.
     pub(crate) fn recycle(self) -> Option<Open> {
         let mut rows = Box::new(Arc::into_inner(self.rows)?);
-        let mut lookup = self.lookup;
+        let (mut lookup, mut blocks) = (self.lookup, self.blocks);
         rows.clear();
         lookup.clear();
-        Some(Memory { keys: self.keys, rows, lookup, indexes: RefCell::default() })
+        blocks.clear();
+        Some(Memory { keys: self.keys, rows, lookup, blocks, indexes: RefCell::default() })
     }
 }
 
@@ -133,7 +138,7 @@ impl<R: Deref<Target = Rows>> View for Memory<R> {
     }
 
     fn find(&self, id: u128) -> Option<Place> {
-        self.lookup.find(&self.keys, &self.rows, id)
+        self.lookup.find(self.keys.id(id), &self.rows, id)
     }
 
     fn burned(&self, index: u32) -> Burned {

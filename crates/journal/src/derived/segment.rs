@@ -313,9 +313,10 @@ impl Lookup {
         self.ids.prefetch(hash);
     }
 
-    /// The row, or the burned id, with this id.
-    pub(crate) fn find(&self, keys: &Keys, rows: &Rows, id: u128) -> Option<Place> {
-        self.ids.find(keys.id(id), |place| match place & SIDE {
+    /// The row, or the burned id, with this id, whose hash is passed too.
+    #[inline]
+    pub(crate) fn find(&self, hash: u64, rows: &Rows, id: u128) -> Option<Place> {
+        self.ids.find(hash, |place| match place & SIDE {
             0 => rows.transfer(place as usize).id == id,
             _ => rows.burned.at((place & !SIDE) as usize).id == id,
         })

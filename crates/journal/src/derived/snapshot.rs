@@ -89,8 +89,10 @@ impl<D: Disk> LedgerStore<D> {
     /// Takes a sealed segment in, the next in order.
     pub(crate) fn restore_segment(&mut self, segment: SealedSegment<D>) -> Result<(), SegmentError> {
         let number = segment.number();
-        for kind in [Kind::IDS, Kind::RESOLUTIONS] {
-            self.directory.insert_sealed(segment.all_entries(kind)?.into_iter().map(prefix), number);
+        let (ids, resolutions) = (segment.all_entries(Kind::IDS)?, segment.all_entries(Kind::RESOLUTIONS)?);
+        self.directory.open_segment(number, ids.len() + resolutions.len());
+        for entries in [ids, resolutions] {
+            self.directory.insert(entries.into_iter().map(prefix), number);
         }
         if !self.directory.insert_blocks(&segment.blocks()?) {
             return Err(segment.damaged("its map of blocks has another length".to_owned()));
@@ -98,7 +100,6 @@ impl<D: Disk> LedgerStore<D> {
         self.transfers_before_segment += u64::from(View::rows(&segment));
         self.last_transfer_timestamp = self.last_transfer_timestamp.max(segment.last_timestamp());
         self.sealed.push(segment);
-        self.directory.open_segment(number + 1);
         self.open = Open::new(self.keys, number + 1, rows_max(&self.options));
         Ok(())
     }

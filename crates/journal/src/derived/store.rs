@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use qenex_kernel::memory::InvalidAccount;
 use qenex_kernel::row::{
@@ -53,8 +53,11 @@ pub struct LedgerStore<D: Disk> {
     pub(super) account_indexes: RefCell<AccountIndexes>,
     pub(super) pending: Pending,
     pub(super) directory: Directory,
-    /// The oldest segments.
+    /// The oldest segments. Of what is older than the open one these are in the directory, and nothing else, unless the
+    /// store is all in memory.
     pub(super) sealed: Vec<SealedSegment<D>>,
+    /// The next of them, on its way into the directory, and how many of its keys are in.
+    settling: Option<(SealedSegment<D>, usize)>,
     /// Those after them, which are about to be sealed.
     pub(super) closed: VecDeque<Closed>,
     pub(super) open: Open,
@@ -100,8 +103,6 @@ impl<D: Disk> LedgerStore<D> {
         let keys = Keys::new(book);
         let rows_max = rows_max(&options);
         assert!(rows_max <= ROWS_MAX as usize, "a segment has at most {ROWS_MAX} rows");
-        let mut directory = Directory::new(2 * rows_max);
-        directory.open_segment(0);
         Self {
             disk,
             book,
@@ -111,7 +112,8 @@ impl<D: Disk> LedgerStore<D> {
             accounts: Accounts::default(),
             account_indexes: RefCell::default(),
             pending: Pending::default(),
-            directory,
+            directory: Directory::new(2 * rows_max),
+            settling: None,
             sealed: Vec::new(),
             closed: VecDeque::new(),
             open: Open::new(keys, 0, rows_max),
@@ -181,32 +183,76 @@ impl<D: Disk> LedgerStore<D> {
             Some(spare) => spare.renumbered(number),
             None => Open::new(self.keys, number, rows_max(&self.options)),
         };
-        self.directory.open_segment(number);
         let closed = core::mem::replace(&mut self.open, next).close();
-        let rows = Arc::clone(&closed.rows);
-        self.closed.push_back(closed);
         self.segment_weight = 0;
         self.expiries_before_entry = 0;
-        let room = self.directory.wanted_room(number);
+        if self.in_memory {
+            self.list(&closed);
+            self.closed.push_back(closed);
+            return None;
+        }
+        let rows = Arc::clone(&closed.rows);
+        self.closed.push_back(closed);
+        let room = self.directory.wanted_room(rows.number, self.closed.len());
         let (cache, scratch) = (Arc::clone(&self.cache), Arc::clone(&self.scratch));
-        let job = SealJob { book: self.book, keys: self.keys, rows, cache, room, scratch };
-        (!self.in_memory).then_some(job)
+        Some(SealJob { book: self.book, keys: self.keys, rows, cache, room, scratch })
     }
 
-    /// A closed segment has been sealed; from now on it is read from its file. Segments come in order.
+    /// Adds a segment that stays in memory to the directory.
+    fn list(&mut self, closed: &Closed) {
+        let (rows, keys) = (&closed.rows, self.keys);
+        let transfers = || rows.transfers.iter().map(|line| &line.0);
+        let resolved =
+            transfers().filter(|transfer| transfer.flags & RESOLVES != 0).map(|transfer| transfer.pending_id);
+        let expired = rows.expiries.iter().map(|expiry| expiry.pending_id);
+        let ids = transfers().map(|transfer| transfer.id).chain(rows.burned.iter().map(|burned| burned.id));
+        let prefixes = ids
+            .map(|id| prefix(keys.id(id)))
+            .chain(resolved.chain(expired).map(|pending_id| prefix(keys.resolution(pending_id))));
+        self.directory.open_segment(rows.number, 2 * rows.transfers.len() + rows.burned.len() + rows.expiries.len());
+        self.directory.insert(prefixes, rows.number);
+        self.directory.insert_blocks(closed.blocks.words());
+    }
+
+    /// A closed segment has been sealed; once all of it is in the directory it is read from its file. Segments come in
+    /// order, each when [`Self::is_settling`] says no.
     ///
     /// # Panics
     /// If it is not the oldest closed one.
     pub fn sealed(&mut self, mut segment: SealedSegment<D>) {
-        assert_eq!(segment.number() as usize, self.sealed.len(), "segments are sealed in order");
-        let closed = self.closed.pop_front().expect("a sealed segment was closed");
-        if let Some(room) = segment.room.take() {
+        assert!(segment.number() as usize == self.sealed.len() && !self.is_settling(), "segments are sealed in order");
+        let fresh = segment.fresh.as_mut().expect("a segment that was sealed just now");
+        if let Some(room) = fresh.room.take() {
             self.directory.give_room(room);
         }
-        self.sealed.push(segment);
-        if let Some(open) = closed.recycle() {
-            self.spare.push(open);
+        let keys = fresh.indexes.keys().map(<[u64]>::len).iter().sum();
+        self.directory.open_segment(segment.number(), keys);
+        self.settling = Some((segment, 0));
+    }
+
+    /// Whether there is something to [`settle`](Self::settle).
+    pub const fn is_settling(&self) -> bool {
+        self.settling.is_some()
+    }
+
+    /// Adds keys of the segment that was sealed last to the directory, so many at most.
+    pub fn settle(&mut self, keys: usize) {
+        let Some((mut segment, done)) = self.settling.take() else { return };
+        let number = segment.number();
+        let fresh = segment.fresh.take().expect("it was not settled yet");
+        let [ids, resolutions] = fresh.indexes.keys();
+        let left = ids.iter().chain(resolutions).skip(done).take(keys);
+        self.directory.insert(left.map(|&entry| prefix(entry)), number);
+        if done.saturating_add(keys) < ids.len() + resolutions.len() {
+            segment.fresh = Some(fresh);
+            self.settling = Some((segment, done + keys));
+            return;
         }
+        self.directory.insert_blocks(fresh.indexes.blocks());
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).push(fresh.indexes);
+        self.sealed.push(segment);
+        let closed = self.closed.pop_front().expect("a sealed segment was closed");
+        self.spare.extend(closed.recycle());
     }
 
     /// Whether so many closed segments wait to be sealed that no more entries should be applied for now.
@@ -277,13 +323,31 @@ impl<D: Disk> LedgerStore<D> {
         transfer: impl Fn(&dyn View, u32) -> T,
         burned: impl Fn(&dyn View, u32) -> T,
     ) -> Option<T> {
-        self.directory.find(self.key(id, self.keys.id(id)), |number| {
+        let hash = self.keys.id(id);
+        let key = self.key(id, hash);
+        let read = |segment: &dyn View, place| match place & SIDE {
+            0 => transfer(segment, place),
+            _ => burned(segment, place & !SIDE),
+        };
+        if let Some(place) = self.open.lookup.find(hash, &self.open.rows, id) {
+            return Some(read(&self.open, place));
+        }
+        for closed in self.unlisted().filter(|closed| closed.blocks.may_have(key.block)) {
+            if let Some(place) = closed.lookup.find(hash, &closed.rows, id) {
+                return Some(read(closed, place));
+            }
+        }
+        self.directory.find(key, |number| {
             let segment = self.segment(number);
-            segment.find(id).map(|place| match place & SIDE {
-                0 => transfer(segment, place),
-                _ => burned(segment, place & !SIDE),
-            })
+            segment.find(id).map(|place| read(segment, place))
         })
+    }
+
+    /// Closed segments that are not in the directory, newest first.
+    #[inline]
+    fn unlisted(&self) -> impl Iterator<Item = &Closed> {
+        let count = if self.in_memory { 0 } else { self.closed.len() };
+        self.closed.iter().rev().take(count)
     }
 
     /// Where the directory has an id, or what resolved it, by the hash that goes with either.
@@ -311,7 +375,7 @@ impl<D: Disk> LedgerStore<D> {
     fn resolve(&mut self, pending_id: u128, place: u32) -> pending::Open {
         let hash = self.keys.resolution(pending_id);
         self.open.lookup.insert_resolution(hash, place);
-        self.directory.insert(self.key(pending_id, hash), self.open.rows.number);
+        self.open.blocks.add(self.keys.block(pending_id));
         let open = self.pending.close(&self.keys, pending_id);
         self.undo(|| Undo::PendingClosed { open });
         open
@@ -323,8 +387,8 @@ impl<D: Disk> LedgerStore<D> {
         let row = index32(self.open.rows.push(transfer, sides, event.debit_account, event.credit_account));
         let hash = self.keys.id(transfer.id);
         self.open.lookup.insert_id(hash, row);
+        self.open.blocks.add(self.keys.block(transfer.id));
         let number = self.open.rows.number;
-        self.directory.insert(self.key(transfer.id, hash), number);
         let last_timestamp_before = self.last_transfer_timestamp;
         self.undo(|| Undo::Recorded { last_timestamp_before });
         self.last_transfer_timestamp = transfer.timestamp;
@@ -356,7 +420,6 @@ impl<D: Disk> LedgerStore<D> {
     }
 
     fn take_back(&mut self, undo: Undo) {
-        let number = self.open.rows.number;
         match undo {
             Undo::Account { slot, before } => {
                 self.accounts.update(slot, &before);
@@ -376,7 +439,6 @@ impl<D: Disk> LedgerStore<D> {
                     self.take_back_resolution(transfer.pending_id, row);
                 }
                 self.open.lookup.remove_id(hash, row);
-                self.directory.remove_last(prefix(hash), number);
                 self.last_transfer_timestamp = last_timestamp_before;
             }
             Undo::Expired => {
@@ -387,7 +449,6 @@ impl<D: Disk> LedgerStore<D> {
                 let burned = self.open.rows.burned.pop().expect("a burned id to take back");
                 let hash = self.keys.id(burned.id);
                 self.open.lookup.remove_id(hash, side(self.open.rows.burned.len()));
-                self.directory.remove_last(prefix(hash), number);
             }
             Undo::PendingOpened { id } => {
                 self.pending.close(&self.keys, id);
@@ -398,7 +459,6 @@ impl<D: Disk> LedgerStore<D> {
 
     fn take_back_resolution(&mut self, pending_id: u128, place: u32) {
         let hash = self.keys.resolution(pending_id);
-        self.directory.remove_last(prefix(hash), self.open.rows.number);
         self.open.lookup.remove_resolution(hash, place);
     }
 
@@ -406,8 +466,12 @@ impl<D: Disk> LedgerStore<D> {
     #[inline]
     fn prefetch_indexes(&self, row: &Transfer) {
         let hash = self.keys.id(row.id);
-        self.directory.prefetch(self.key(row.id, hash));
+        let key = self.key(row.id, hash);
         self.open.lookup.prefetch(hash);
+        for closed in self.unlisted().filter(|closed| closed.blocks.may_have(key.block)) {
+            closed.lookup.prefetch(hash);
+        }
+        self.directory.prefetch(key);
         self.accounts.prefetch_index(self.keys.id(row.debit_account_id));
         self.accounts.prefetch_index(self.keys.id(row.credit_account_id));
         if row.pending_id != 0 {
@@ -486,8 +550,7 @@ impl<D: Disk> Store for LedgerStore<D> {
             return PendingStatus::Pending;
         }
         let key = self.key(pending.id, self.keys.resolution(pending.id));
-        let resolution = self.directory.find(key, |number| {
-            let segment = self.segment(number);
+        let read = |segment: &dyn View| {
             segment.resolution(pending.id).map(|place| match place & SIDE {
                 0 if segment.transfer(place).flags & transfer_flags::POST_PENDING_TRANSFER != 0 => {
                     PendingStatus::Posted
@@ -495,7 +558,10 @@ impl<D: Disk> Store for LedgerStore<D> {
                 0 => PendingStatus::Voided,
                 _ => PendingStatus::Expired,
             })
-        });
+        };
+        let resolution = read(&self.open)
+            .or_else(|| self.unlisted().find_map(|closed| read(closed)))
+            .or_else(|| self.directory.find(key, |number| read(self.segment(number))));
         resolution.expect("a recorded pending transfer is open or was resolved")
     }
 
@@ -514,7 +580,7 @@ impl<D: Disk> Store for LedgerStore<D> {
         self.open.rows.burned.push(burned(id, status, timestamp));
         let hash = self.keys.id(id);
         self.open.lookup.insert_id(hash, place);
-        self.directory.insert(self.key(id, hash), self.open.rows.number);
+        self.open.blocks.add(self.keys.block(id));
         self.undo(|| Undo::Burned);
     }
 

@@ -8,8 +8,7 @@ use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use super::cache::{Block, Cache};
 use super::format::{BLOCK, FENCE, FOOTER_LENGTH, Footer, Kind, Section, checksum, file_name};
-use super::seal::DenseKey;
-use crate::derived::directory::Room;
+use super::seal::{DenseKey, Fresh};
 use crate::derived::hash::Keys;
 use crate::derived::num::{index, index32};
 use crate::disk::{Caching, Disk, DiskError, DiskFile};
@@ -59,8 +58,8 @@ pub struct SealedSegment<D: Disk> {
     pub(super) tables: Tables,
     pub(super) times: Vec<u64>,
     indexes: Vec<(Kind, Index)>,
-    /// Memory that its sealing made ready for the directory.
-    pub(crate) room: Option<Room>,
+    /// If it was sealed by this process and is not in the directory yet.
+    pub(crate) fresh: Option<Fresh>,
 }
 
 /// Where the tables are.
@@ -157,7 +156,7 @@ impl<D: Disk> SealedSegment<D> {
             tables,
             times: Vec::new(),
             indexes: Vec::new(),
-            room: None,
+            fresh: None,
         };
         segment.times = segment.read_section(section(Kind::TIMES))?;
         let kinds = (16..27).map(Kind);

@@ -31,8 +31,8 @@ pub struct SealJob {
     pub(crate) scratch: Scratch,
 }
 
-/// Memory of indexes under way, kept from job to job: asking the system for it anew costs a fifth of the work.
-pub(crate) type Scratch = Arc<Mutex<Vec<Indexes>>>;
+/// Memory of indexes, kept from job to job: asking the system for it anew costs a fifth of the work.
+pub(crate) type Scratch = Arc<Mutex<Vec<Box<Indexes>>>>;
 
 /// A key that so many rows have that a bit a row is less than eight bytes for each of its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -72,27 +72,24 @@ impl SealJob {
             _ => {}
         }
         let file = disk.create(&temporary, Caching::Direct)?;
-        let sha256 = self.write(&file)?;
+        let mut indexes = self.scratch.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
+        let sha256 = self.write(&file, &mut indexes)?;
         file.sync()?;
         drop(file);
         disk.rename(&temporary, &file_name(number))?;
         disk.sync_folder(FOLDER)?;
         let mut segment = SealedSegment::open(disk, self.book, number, Some(sha256), Arc::clone(&self.cache))?;
-        segment.room = self.room.map(Room::new);
+        segment.fresh = Some(Fresh { indexes, room: self.room.map(Room::new) });
         Ok(segment)
     }
 
-    fn write<F: DiskFile>(&self, file: &F) -> Result<[u8; 32]> {
+    fn write<F: DiskFile>(&self, file: &F, indexes: &mut Indexes) -> Result<[u8; 32]> {
         let rows = &*self.rows;
         let mut writer = Writer::new(file, self.book, rows.number)?;
         self.write_tables(&mut writer)?;
         let count = rows.transfers.len();
-        let pool = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut indexes = pool().pop().unwrap_or_default();
         indexes.collect(&self.keys, rows);
-        let written = indexes.write(&mut writer, count, rows.expiries.len());
-        pool().push(indexes);
-        written?;
+        indexes.write(&mut writer, count, rows.expiries.len())?;
         let footer = writer.footer();
         footer.rows = index32(count);
         footer.expiries = index32(rows.expiries.len());
@@ -153,7 +150,24 @@ pub(crate) struct Indexes {
     sorting: Vec<u64>,
 }
 
+/// What a segment that was sealed in this process brings along for the directory.
+#[derive(Debug)]
+pub(crate) struct Fresh {
+    pub(crate) indexes: Box<Indexes>,
+    pub(crate) room: Option<Room>,
+}
+
 impl Indexes {
+    /// Where the ids are in order of their hash, then what resolved pending transfers.
+    pub(crate) fn keys(&self) -> [&[u64]; 2] {
+        [&self.ids, &self.resolutions]
+    }
+
+    /// The map of their blocks, in words.
+    pub(crate) fn blocks(&self) -> &[u64] {
+        self.blocks.words()
+    }
+
     /// One pass over the rows, which are larger than the caches.
     fn collect(&mut self, keys: &Keys, rows: &Rows) {
         for entries in [&mut self.ids, &mut self.resolutions, &mut self.hashes, &mut self.expiries] {
