@@ -1,9 +1,10 @@
 //! From a key to a row of one segment in memory.
 //!
-//! Four bytes a cell, of a size fixed when the segment is made; the key itself stands in the row. Entries leave only in
-//! the reverse order of their coming (a rolled-back chain), so that clearing a cell is all it takes.
+//! Four bytes a cell, of a size fixed when the segment is made; the key itself stands in the row, and eight bits of its
+//! hash in the cell, so that rows of other keys are hardly ever looked at. Entries leave only in the reverse order of
+//! their coming (a rolled-back chain), so that clearing a cell is all it takes.
 
-use super::num::{index, index32};
+use super::num::{index, index32, low32};
 use super::prefetch::prefetch;
 
 /// A row, or with `SIDE` set an index of the segment's smaller table (burned ids, expiries).
@@ -12,10 +13,14 @@ pub(crate) type Place = u32;
 /// Tells the smaller table's indexes from rows.
 pub(crate) const SIDE: Place = 1 << 31;
 
+/// Bits of a cell that are its row plus one; then a bit for the side, then the hash's.
+const ROW_BITS: u32 = 23;
+const ROW_MASK: u32 = (1 << ROW_BITS) - 1;
+
 /// Open addressing, linear probing, at most two thirds full.
 #[derive(Debug)]
 pub(crate) struct RowTable {
-    /// 0 is empty, else the place plus one.
+    /// 0 is empty, else see [`pack`].
     cells: Vec<u32>,
     used: usize,
 }
@@ -43,9 +48,12 @@ impl RowTable {
         let mask = self.cells.len() - 1;
         let mut cell = self.home(hash);
         while self.cells[cell] != 0 {
-            let place = unpack(self.cells[cell]);
-            if is_meant(place) {
-                return Some(place);
+            let packed = self.cells[cell];
+            if packed >> (ROW_BITS + 1) == fingerprint(hash) {
+                let place = unpack(packed);
+                if is_meant(place) {
+                    return Some(place);
+                }
             }
             cell = (cell + 1) & mask;
         }
@@ -64,7 +72,7 @@ impl RowTable {
         while self.cells[cell] != 0 {
             cell = (cell + 1) & mask;
         }
-        self.cells[cell] = pack(place);
+        self.cells[cell] = pack(hash, place);
         self.used += 1;
     }
 
@@ -72,7 +80,7 @@ impl RowTable {
     pub(crate) fn remove_last(&mut self, hash: u64, place: Place) {
         let mask = self.cells.len() - 1;
         let mut cell = self.home(hash);
-        while self.cells[cell] != pack(place) {
+        while self.cells[cell] != pack(hash, place) {
             assert!(self.cells[cell] != 0, "an entry to remove is in the table");
             cell = (cell + 1) & mask;
         }
@@ -89,15 +97,21 @@ impl RowTable {
     }
 }
 
-/// Places are below 2^31 - 1, so that with the side's bit kept on top none becomes 0.
+/// The low bits of a hash; its high ones say where it goes.
 #[inline]
-fn pack(place: Place) -> u32 {
-    place + 1
+fn fingerprint(hash: u64) -> u32 {
+    low32(hash & 0xFF)
+}
+
+/// Rows are below 2^23 - 1, so that none becomes 0.
+#[inline]
+fn pack(hash: u64, place: Place) -> u32 {
+    (fingerprint(hash) << (ROW_BITS + 1)) | ((place & SIDE) >> (31 - ROW_BITS)) | ((place & !SIDE) + 1)
 }
 
 #[inline]
 fn unpack(cell: u32) -> Place {
-    cell - 1
+    ((cell & ROW_MASK) - 1) | ((cell << (31 - ROW_BITS)) & SIDE)
 }
 
 /// The place of the `index`-th entry of the smaller table.
@@ -126,5 +140,17 @@ mod tests {
         }
         table.clear();
         assert_eq!(table.find(hash(1), |_| true), None);
+    }
+
+    #[test]
+    fn a_cell_says_what_was_put_in_and_is_never_empty() {
+        for place in [0, 1, ROW_MASK - 2, ROW_MASK - 1] {
+            for place in [place, place | SIDE] {
+                for hash in [0, 0xFF, u64::MAX, 0x1234] {
+                    let cell = pack(hash, place);
+                    assert!(cell != 0 && unpack(cell) == place && cell >> (ROW_BITS + 1) == fingerprint(hash));
+                }
+            }
+        }
     }
 }

@@ -102,7 +102,7 @@ impl<D: Disk> LedgerStore<D> {
     pub fn new(disk: D, book: [u8; 16], options: Options) -> Self {
         let keys = Keys::new(book);
         let rows_max = rows_max(&options);
-        assert!(rows_max <= ROWS_MAX as usize, "a segment has at most {ROWS_MAX} rows");
+        assert!(rows_max < ROWS_MAX as usize, "a segment has less than {ROWS_MAX} rows");
         Self {
             disk,
             book,
