@@ -11,6 +11,8 @@ use crate::disk::{AlignedBuffer, BLOCK as DISK_BLOCK, DiskFile, Result};
 
 /// Bytes written at once.
 const BUFFER: usize = 1 << 20;
+/// Sections of at least so many bytes begin a block.
+const LARGE: usize = 1 << 20;
 
 /// A file under way.
 pub(crate) struct Writer<'a, F> {
@@ -52,6 +54,15 @@ impl<'a, F: DiskFile> Writer<'a, F> {
     }
 
     fn put(&mut self, mut bytes: &[u8]) -> Result<()> {
+        if self.used == 0 && bytes.as_ptr().addr().is_multiple_of(DISK_BLOCK) {
+            // As it lies in memory it can go to the disk.
+            let whole = bytes.len() / BLOCK * BLOCK;
+            let (now, rest) = bytes.split_at(whole);
+            self.checksums.extend(now.chunks(BLOCK).map(checksum));
+            self.file.write_at(self.written, now)?;
+            self.written += now.len() as u64;
+            bytes = rest;
+        }
         while !bytes.is_empty() {
             let now = bytes.len().min(BUFFER - self.used);
             self.buffer[self.used..self.used + now].copy_from_slice(&bytes[..now]);
@@ -79,9 +90,21 @@ impl<'a, F: DiskFile> Writer<'a, F> {
     }
 
     fn pad(&mut self, to: u64) -> Result<()> {
-        const ZEROS: [u8; DISK_BLOCK] = [0; DISK_BLOCK];
+        const ZEROS: [u8; BLOCK] = [0; BLOCK];
         let padding = (to - self.position() % to) % to;
         self.put(&ZEROS[..usize::try_from(padding).unwrap_or(0)])
+    }
+
+    /// Goes to where a section of so many bytes begins: large ones begin a block, so that they can be written without
+    /// being copied first.
+    fn begin(&mut self, length: usize) -> Result<u64> {
+        if length < LARGE {
+            self.pad(ALIGNMENT)?;
+        } else {
+            self.pad(BLOCK as u64)?;
+            self.flush(true)?;
+        }
+        Ok(self.position())
     }
 
     /// Writes a section from slices of its rows; one without rows is left out.
@@ -90,8 +113,8 @@ impl<'a, F: DiskFile> Writer<'a, F> {
         kind: Kind,
         slices: impl IntoIterator<Item = &'r [T]>,
     ) -> Result<()> {
-        self.pad(ALIGNMENT)?;
-        let offset = self.position();
+        let slices: Vec<&[T]> = slices.into_iter().collect();
+        let offset = self.begin(slices.iter().map(|rows| size_of_val(*rows)).sum())?;
         let mut count = 0;
         for rows in slices {
             self.put(rows.as_bytes())?;
@@ -108,8 +131,8 @@ impl<'a, F: DiskFile> Writer<'a, F> {
         slices: impl IntoIterator<Item = &'r [S]>,
         map: impl Fn(&S) -> T,
     ) -> Result<()> {
-        self.pad(ALIGNMENT)?;
-        let offset = self.position();
+        let slices: Vec<&[S]> = slices.into_iter().collect();
+        let offset = self.begin(slices.iter().map(|rows| rows.len()).sum::<usize>() * size_of::<T>())?;
         let (mut count, mut mapped) = (0, Vec::new());
         for rows in slices {
             mapped.clear();
