@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import gc
 import ipaddress
 import os
 import signal
@@ -87,6 +88,9 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
     try:
         for server in servers:
             await server.ready.wait()
+        # What was loaded by now stays: the collector need not go through it again and again while requests wait.
+        gc.collect()
+        gc.freeze()
         addresses = {"http": _address(http), "metrics": _address(metrics)}
         bootstrap.write_run_file(settings.http_file, {"pid": os.getpid(), **addresses})
         await asyncio.gather(*tasks)
