@@ -10,7 +10,7 @@ use qenex_journal::log::{Genesis, Journal, JournalError, Options as JournalOptio
 use crate::clock::{JUMP_NS, Now};
 use crate::error::EngineError;
 use crate::limits::RELEASE;
-use crate::state::State;
+use crate::state::{Place, State};
 
 /// How a book is opened.
 #[derive(Clone, Copy, Debug)]
@@ -142,7 +142,8 @@ fn stands<D: Disk>(disk: &D, position: &Position, tip: &Tip) -> Result<(), Strin
     if same { Ok(()) } else { Err(format!("its group {} is not the journal's", position.group)) }
 }
 
-/// Applies everything from the state's last entry to group `until`.
+/// Applies everything from the state's last entry to group `until`. Where checkpoints are due on the way, one is begun:
+/// the engine writes the last of them, so that the next start has less to do.
 ///
 /// # Errors
 /// [`EngineError`] if the journal cannot be read or applied.
@@ -159,6 +160,15 @@ pub fn replay<D: Disk>(disk: &D, state: &mut State<D>, until: u64) -> Result<(),
             if entry.header.number > state.entry() {
                 results.clear();
                 state.apply(&entry, None, &mut results)?;
+                if state.is_checkpoint_due() {
+                    let head = group.header();
+                    state.begin_checkpoint(&Place {
+                        incarnation: head.incarnation,
+                        journal: head.journal,
+                        group: head.number,
+                        group_hash: *group.hash(),
+                    });
+                }
                 sealing.advance(disk, state)?;
             }
         }

@@ -52,7 +52,8 @@ pub struct Recomputation<S: Disk> {
     scratch: S,
     state: State<S>,
     sealing: Sealing<S>,
-    /// What marks may say: by the entry that ended a segment.
+    /// What marks may say: by the entry that ended a segment. A start that could not use a checkpoint makes it again, so
+    /// that the same may be said twice, or of an earlier one.
     marks: BTreeMap<u64, Mark>,
     /// What headers may state: by group.
     results: BTreeMap<u64, Hash>,
@@ -122,7 +123,6 @@ impl<S: Disk> Recomputation<S> {
                 return Err(differs(group, format!("no segment ended with entry {}, which a mark names", mark.entry)));
             }
         }
-        self.marks = self.marks.split_off(&(mark.entry + 1));
         Ok(())
     }
 
