@@ -1,11 +1,14 @@
 //! Connections and what is under way for their sessions.
 
+use std::collections::BTreeSet;
+
 use qenex_journal::disk::Disk;
 
 use super::{Action, Admission, ConnectionId, Engine};
 use crate::clock::SECOND_NS;
 use crate::credential::Principal;
 use crate::frame::{ErrorCode, HEADER_LENGTH, HELLO_MAX, Header, Kind, Operation};
+use crate::limits::HELLO_WITHIN_NS;
 use crate::sessions::{SessionId, Standing};
 
 /// How long a refused request is waited for before those after it are taken: many times what its client was told to
@@ -15,12 +18,37 @@ const GIVEN_UP_NS: u64 = SECOND_NS;
 /// A connection that is open.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Connection {
-    /// It has not said hello.
-    Fresh,
+    /// It has not said who it is.
+    Stranger {
+        /// When it was opened.
+        since_ns: u64,
+    },
+    /// Its hello is good and found no room: it will be offered again.
+    Parked,
     /// Its hello waits until its session is durable.
     Greeting,
     /// It may ask.
     Open(Client),
+}
+
+/// Connections that have not said who they are, by age: it takes no credential to be one, so they get little time, and
+/// the oldest makes room for the next.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(BTreeSet<(u64, ConnectionId)>);
+
+impl Strangers {
+    fn oldest(&self) -> Option<ConnectionId> {
+        self.0.first().map(|(_, connection)| *connection)
+    }
+
+    /// When the oldest will have had its time.
+    pub(super) fn until_ns(&self) -> Option<u64> {
+        self.0.first().map(|(since_ns, _)| since_ns.saturating_add(HELLO_WITHIN_NS))
+    }
+
+    fn is_overdue(&self, now_ns: u64) -> bool {
+        self.until_ns().is_some_and(|until_ns| until_ns <= now_ns)
+    }
 }
 
 /// Who is at the other end.
@@ -128,12 +156,42 @@ impl Live {
 
 impl<D: Disk> Engine<D> {
     pub(super) fn opened(&mut self, connection: ConnectionId, actions: &mut Vec<Action>) {
-        if self.connections.len() >= self.limits.connections_max as usize {
-            let text = format!("{} connections are open, which is the limit", self.connections.len());
-            self.refuse_connection(connection, &Header::ZERO, ErrorCode::Busy, text, actions);
-            return;
+        if self.strangers.0.len() >= self.limits.strangers_max.max(1) as usize
+            && let Some(oldest) = self.strangers.oldest()
+        {
+            // Whoever has a credential gets in, however many others come: a hello takes little time.
+            let text = "another connection came, and of those that have not said hello this one is the oldest";
+            self.refuse_connection(oldest, &Header::ZERO, ErrorCode::Busy, text, actions);
         }
-        self.connections.insert(connection, Connection::Fresh);
+        let since_ns = self.clock.monotonic_ns();
+        self.connections.insert(connection, Connection::Stranger { since_ns });
+        self.strangers.0.insert((since_ns, connection));
+    }
+
+    /// A connection has said who it is. False if so many have that there is no place for it.
+    pub(super) fn introduced(&mut self, connection: ConnectionId) -> bool {
+        if let Some(Connection::Stranger { since_ns }) = self.connections.insert(connection, Connection::Parked) {
+            self.strangers.0.remove(&(since_ns, connection));
+        }
+        self.connections.len() - self.strangers.0.len() <= self.limits.connections_max as usize
+    }
+
+    /// A connection is over.
+    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
+        if let Some(Connection::Stranger { since_ns }) = self.connections.remove(&connection) {
+            self.strangers.0.remove(&(since_ns, connection));
+        }
+    }
+
+    /// Ends the connections that had their time to say who they are.
+    pub(super) fn dismiss_strangers(&mut self, actions: &mut Vec<Action>) {
+        let now_ns = self.clock.monotonic_ns();
+        while self.strangers.is_overdue(now_ns)
+            && let Some(oldest) = self.strangers.oldest()
+        {
+            let text = format!("no hello was complete within {} s", HELLO_WITHIN_NS / SECOND_NS);
+            self.refuse_connection(oldest, &Header::ZERO, ErrorCode::Unauthenticated, text, actions);
+        }
     }
 
     /// Judges a frame by its header alone: whether there is room for it, in its session's window once it has one.

@@ -76,6 +76,8 @@ pub struct Stats {
     pub pulses: u64,
     pub marks: u64,
     pub rolled_back: u64,
+    /// Connections that were closed because their hello took too long.
+    pub strangers: u64,
     pub sessions_are_few: bool,
     refused: BTreeMap<&'static str, u64>,
 }
@@ -108,6 +110,7 @@ impl Stats {
         self.pulses += other.pulses;
         self.marks += other.marks;
         self.rolled_back += other.rolled_back;
+        self.strangers += other.strangers;
         for (name, count) in &other.refused {
             *self.refused.entry(name).or_default() += count;
         }

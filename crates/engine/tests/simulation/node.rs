@@ -8,8 +8,8 @@ use qenex_engine::credential::Credential;
 use qenex_engine::engine::{
     Action, Admission, CheckpointDone, CheckpointJob, ConnectionId, Engine, Event, Group, Setup, Taken,
 };
-use qenex_engine::frame::{Header, Judgement, Kind, Operation, judge};
-use qenex_engine::limits::{Configuration, Limits};
+use qenex_engine::frame::{ErrorCode, Header, Judgement, Kind, Operation, judge};
+use qenex_engine::limits::{Configuration, HELLO_WITHIN_NS, Limits};
 use qenex_engine::recover::Opened;
 use qenex_journal::checkpoint::Writer;
 use qenex_journal::derived::{SealJob, SegmentError};
@@ -40,6 +40,7 @@ enum Job {
 /// A connection: what is on its way in both directions.
 struct Line {
     client: usize,
+    opened_ns: u64,
     inbound: VecDeque<Vec<u8>>,
     /// Admitted by its header; the body is there too, when it is its turn.
     admitted: Option<(Vec<u8>, u64)>,
@@ -232,6 +233,12 @@ impl Node {
             let durable = around.model.durable();
             ensure(header.position_entry <= durable, || "a welcome of what is not durable".to_owned())?;
         }
+        if header.error == ErrorCode::Unauthenticated.number() {
+            // They all have the credential: this one was slow.
+            let waited_ns = self.lines.get(&connection).map(|line| around.now.monotonic_ns - line.opened_ns);
+            ensure(waited_ns >= Some(HELLO_WITHIN_NS), || format!("closed after {waited_ns:?} ns"))?;
+            around.stats.strangers += 1;
+        }
         if let Some(line) = self.lines.get_mut(&connection).filter(|line| !line.closed) {
             line.outbound.push_back(bytes.to_vec());
         }
@@ -253,6 +260,7 @@ impl Node {
         self.next_line += 1;
         let line = Line {
             client,
+            opened_ns: around.now.monotonic_ns,
             inbound: VecDeque::from([frame]),
             admitted: None,
             outbound: VecDeque::new(),
