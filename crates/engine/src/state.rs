@@ -124,6 +124,11 @@ pub enum ApplyError {
         /// As found.
         release: u32,
     },
+    /// A command that was accepted, and whose answer nobody waits for: whoever is told of it later would be told nothing.
+    Unawaited {
+        /// Number of the entry.
+        entry: u64,
+    },
     /// The kernel refuses the entry's size or time.
     Misuse {
         /// Number of the entry.
@@ -143,6 +148,9 @@ impl fmt::Display for ApplyError {
             }
             Self::Release { entry, release } => {
                 write!(f, "entry {entry} begins release {release} of the kernel, this program has up to {RELEASE}")
+            }
+            Self::Unawaited { entry } => {
+                write!(f, "entry {entry} is a request under way, and nobody is there to be told what came of it")
             }
             Self::Misuse { entry, misuse } => write!(f, "entry {entry}: {misuse}"),
         }

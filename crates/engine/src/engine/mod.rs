@@ -15,6 +15,8 @@ mod connection;
 mod hello;
 mod pipeline;
 mod read;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod write;
 

@@ -404,7 +404,9 @@ impl<D: Disk> Engine<D> {
             count_results(metrics, entry.operation, &results[begin..]);
         };
         let trace = |waiter: &Waiter| Header { trace: waiter.trace, ..header };
-        let Some((first, others)) = in_flight.waiters.split_first() else { return Ok(()) };
+        let Some((first, others)) = in_flight.waiters.split_first() else {
+            return Err(ApplyError::Unawaited { entry: entry.number });
+        };
         let frame = Frame::of(trace(first), entry.rows as usize, write);
         applied?;
         for waiter in others {
