@@ -1,6 +1,6 @@
 //! Connections and what is under way for their sessions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use qenex_journal::disk::Disk;
 
@@ -136,17 +136,40 @@ pub(super) struct Greeting {
 /// What is under way for a session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live {
-    pub(super) in_flight: Vec<InFlight>,
+    /// In the order of their entries.
+    in_flight: VecDeque<InFlight>,
+    /// Bytes of all their frames.
+    bytes: u64,
+    /// No request above it is among them: most are not looked for any further.
+    highest: u64,
     pub(super) greetings: Vec<Greeting>,
 }
 
 impl Live {
     pub(super) fn find(&mut self, request: u64) -> Option<&mut InFlight> {
+        if request > self.highest {
+            return None;
+        }
         self.in_flight.iter_mut().find(|in_flight| in_flight.request == request)
     }
 
-    fn bytes(&self) -> u64 {
-        self.in_flight.iter().map(|in_flight| in_flight.bytes).sum()
+    /// The requests that are under way.
+    pub(super) fn requests(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.in_flight.iter().map(|in_flight| in_flight.request)
+    }
+
+    /// A request was accepted.
+    pub(super) fn push(&mut self, in_flight: InFlight) {
+        self.bytes += in_flight.bytes;
+        self.highest = self.highest.max(in_flight.request);
+        self.in_flight.push_back(in_flight);
+    }
+
+    /// A request is answered: entries are applied in order, so that it is the first.
+    pub(super) fn take(&mut self, request: u64) -> Option<InFlight> {
+        let in_flight = self.in_flight.pop_front_if(|first| first.request == request)?;
+        self.bytes -= in_flight.bytes;
+        Some(in_flight)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -208,7 +231,7 @@ impl<D: Disk> Engine<D> {
             return Admission::Read;
         }
         let (is_under_way, requests, used_bytes) = live.map_or((false, 0, 0), |live| {
-            (live.find(header.request).is_some(), live.in_flight.len() as u64, live.bytes())
+            (live.find(header.request).is_some(), live.in_flight.len() as u64, live.bytes)
         });
         // A retry takes no room: it is answered with the first.
         if is_under_way || matches!(self.state.sessions().standing(&client.session, header.request), Standing::Used(_))

@@ -5,7 +5,7 @@ use qenex_journal::log::{EntryHeader, EntryKind};
 use qenex_kernel::row::BATCH_MAX;
 use zerocopy::IntoBytes;
 
-use super::connection::{Client, Connection, Greeting, Waiter};
+use super::connection::{Client, Connection, Greeting, Live, Waiter};
 use super::pipeline::Room;
 use super::{Action, ConnectionId, Engine, Taken};
 use crate::credential::Credential;
@@ -132,7 +132,7 @@ impl<D: Disk> Engine<D> {
         let Some(connection) = self.connections.get_mut(&greeting.waiter.connection) else { return };
         *connection = Connection::Open(greeting.client);
         let session = greeting.client.session;
-        let in_flight = self.live.get(&session).into_iter().flat_map(|live| &live.in_flight);
+        let under_way = self.live.get(&session).into_iter().flat_map(Live::requests);
         let row = WelcomeRow {
             version: VERSION,
             window_requests: greeting.client.window_requests,
@@ -142,7 +142,7 @@ impl<D: Disk> Engine<D> {
             release: RELEASE,
             book: self.book,
             incarnation: self.incarnation,
-            highest_request: in_flight.map(|in_flight| in_flight.request).fold(highest, u64::max),
+            highest_request: under_way.fold(highest, u64::max),
             ..WelcomeRow::default()
         };
         let mut body = Vec::new();

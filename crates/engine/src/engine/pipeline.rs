@@ -420,8 +420,7 @@ impl<D: Disk> Engine<D> {
 
     fn take_in_flight(&mut self, session: SessionId, request: u64) -> Option<InFlight> {
         let live = self.live.get_mut(&session)?;
-        let index = live.in_flight.iter().position(|in_flight| in_flight.request == request)?;
-        let in_flight = live.in_flight.remove(index);
+        let in_flight = live.take(request)?;
         if live.is_idle() {
             self.live.remove(&session);
         }
