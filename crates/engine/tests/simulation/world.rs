@@ -14,6 +14,7 @@ use qenex_journal::log::{EntryHeader, EntryKind, EntryView, Options as JournalOp
 use crate::client::Client;
 use crate::model::{Key, Model, index};
 use crate::node::{Alive, Around, Node};
+use crate::torn::TornGroups;
 use crate::{BOOK, Bug, Failed, Outcome, Stats, ensure};
 
 /// Turns that clients without new wishes may take until everything is answered.
@@ -33,6 +34,7 @@ pub struct World {
     store: StoreOptions,
     sessions_max: u32,
     stats: Stats,
+    torn: TornGroups,
     /// The last life ended with an end entry.
     clean: bool,
     /// A checkpoint was damaged in this life or one before, so that one may be passed over.
@@ -74,6 +76,7 @@ impl World {
             store: StoreOptions { segment_rows, segment_entries: 1 << 10, cache_bits: 2 },
             sessions_max: if few { 2 } else { 100 },
             stats,
+            torn: TornGroups::default(),
             clean: false,
             damaged: false,
             faulty: false,
@@ -113,8 +116,10 @@ impl World {
         self.faulty = false;
         self.disk.set_capacity(u64::MAX);
         self.disk.lie(match self.bug {
-            Some(Bug::SyncSkipped) => Lies { sync: true, sync_folder: false },
-            Some(Bug::FolderNotSynced) => Lies { sync: false, sync_folder: true },
+            Some(Bug::SyncSkipped) => Lies { sync: true, sync_folder: false, of: "" },
+            Some(Bug::FolderNotSynced) => Lies { sync: false, sync_folder: true, of: "" },
+            Some(Bug::TornNotSynced) => Lies { sync: true, sync_folder: false, of: "journal/cut" },
+            Some(Bug::TornNameNotSynced) => Lies { sync: false, sync_folder: true, of: "journal/cut" },
             _ => Lies::default(),
         });
         if self.random.chance(50) {
@@ -147,6 +152,8 @@ impl World {
     }
 
     fn open(&mut self) -> Result<Opened<SimDisk>, Failed> {
+        self.torn.check(&self.disk)?;
+        self.torn.foresee(&self.disk, self.journal);
         let options = OpenOptions {
             book: Some(BOOK),
             incarnation: [0x11; 16],
@@ -200,7 +207,13 @@ impl World {
         let stop_at = if self.random.chance(250) { self.random.below(turns) } else { u64::MAX };
         // Somebody fills the disk for a while.
         let full = if self.random.chance(60) { (self.random.below(turns), self.random.below(400)) } else { (0, 0) };
+        let mut tears = !last && self.random.chance(250);
         for turn in 0..turns {
+            if tears && turn > turns / 4 && node.is_writing() {
+                // The power fails in the middle of a group, which is when one can be torn.
+                self.disk.crash_at(self.disk.points() + 1);
+                tears = false;
+            }
             let stopping = !last && turn >= stop_at;
             let applied = node.engine().state().entry() == self.model.durable();
             // What was closed when it was opened need not be replayed again.
@@ -293,6 +306,8 @@ impl World {
     fn settle(&mut self) -> Outcome {
         let abandoned: Vec<Key> = self.clients.iter().flat_map(|client| client.abandoned.clone()).collect();
         self.model.settle(&abandoned, &mut self.stats)?;
+        self.torn.check(&self.disk)?;
+        self.stats.kept += self.torn.kept(&self.disk);
         self.stats.seeds += 1;
         Ok(())
     }
