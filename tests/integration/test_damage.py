@@ -194,7 +194,7 @@ def test_damage_anywhere_in_a_sealed_segment_never_shows_and_is_made_good_from_t
         if stopped:
             # It was read in the middle of the work: the engine stops rather than answer.
             assert f"{path.name} is damaged" in stopped, place
-            assert "the next start makes it anew" in stopped, place
+            assert "by replaying it, which the next start does" in stopped, place
             path.with_name(f"{path.name}.damaged").unlink()
             said, notes, stopped = ask(book)
         assert place.name in NOT_ASKED_FOR or any(path.name in note for note in notes), f"{place}: nobody noticed"

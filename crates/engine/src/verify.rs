@@ -13,7 +13,7 @@ use qenex_journal::log::{
 };
 use qenex_kernel::row::{BATCH_MAX, EventResult, QueryFilter};
 
-use crate::error::EngineError;
+use crate::error::{EngineError, caught};
 use crate::recover::Sealing;
 use crate::state::{Mark, State};
 
@@ -211,7 +211,8 @@ impl<S: Disk> Visitor<S> {
         progress: &mut impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
     ) -> Result<(), JournalError> {
         let new = || Recomputation::new(&self.scratch, group.header().book, StoreOptions::default());
-        let taken = self.recomputation.get_or_insert_with(new).take(group);
+        let recomputation = self.recomputation.get_or_insert_with(new);
+        let taken = caught(|| recomputation.take(group));
         taken.and_then(|()| progress(passed)).map_err(|error| {
             self.failed = Some(error);
             JournalError::Stopped
@@ -228,7 +229,7 @@ impl<S: Disk> Visitor<S> {
         }
         let walked = walked?;
         let empty = || Recomputation::new(&self.scratch, book(&walked), StoreOptions::default());
-        let recomputed = self.recomputation.unwrap_or_else(empty).finish()?;
+        let recomputed = caught(|| self.recomputation.unwrap_or_else(empty).finish())?;
         Ok((walked, recomputed))
     }
 }

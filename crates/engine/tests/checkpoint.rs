@@ -145,6 +145,43 @@ fn a_damaged_checkpoint_costs_only_time() {
     assert_eq!(before, 0, "without a checkpoint the journal is replayed from its beginning");
 }
 
+/// Where the transfers lie in a sealed file: `spec/checkpoint.md` section 2.
+fn transfers_of(bytes: &[u8]) -> std::ops::Range<usize> {
+    let footer = &bytes[bytes.len() - 4_096..];
+    let number = |at: usize| u64::from_le_bytes(footer[at..at + 8].try_into().unwrap());
+    let Some(begin) = (112..3_184).step_by(24).find(|at| footer[*at] == 4) else { return 0..0 };
+    let (offset, count) = (number(begin + 8), number(begin + 16));
+    let [begin, end] = [offset, offset + 128 * count].map(|at| usize::try_from(at).unwrap());
+    begin..end
+}
+
+#[test]
+fn a_sealed_segment_that_is_found_damaged_in_a_replay_is_made_anew_at_once() {
+    let mut server = book_with_checkpoints();
+    server.restart();
+    let mut client = server.client();
+    // Every later replay looks this one up.
+    client.call(Operation::CreateTransfers, transfer(1, 2, 8, 1).as_bytes()).unwrap();
+    server.stop();
+    let intact = opened(server.path()).state.machine().store().state_hash();
+    let segments = server.path().join("segments");
+    let holds_it = |path: &Path| !transfers_of(&std::fs::read(path).unwrap()).is_empty();
+    let mut names: Vec<_> = std::fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let path = names.into_iter().find(|path| holds_it(path)).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    transfers_of(&whole).step_by(1_000).for_each(|at| bytes[at] ^= 1);
+    std::fs::write(&path, bytes).unwrap();
+
+    let found = open(&FileDisk::new(server.path()).unwrap(), &OpenOptions { writer: [9; 16], ..options() }).unwrap();
+    assert_eq!(found.state.machine().store().state_hash(), intact);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(found.notes().iter().any(|note| note.contains(&format!("{name}.damaged"))), "{:?}", found.notes());
+    assert!(path.with_file_name(format!("{name}.damaged")).exists());
+    assert_eq!(std::fs::read(&path).unwrap(), whole, "byte for byte");
+}
+
 #[test]
 fn a_start_that_had_to_replay_segments_leaves_a_checkpoint_to_the_next() {
     let mut server = book_with_checkpoints();

@@ -1,7 +1,6 @@
 //! A book through several lives: opened, used, cut short by a power failure at any point, opened again.
 
 use std::collections::BTreeMap;
-use std::panic::{catch_unwind, resume_unwind};
 
 use qenex_engine::clock::{JUMP_NS, Now, SECOND_NS};
 use qenex_engine::recover::{self, OpenOptions, Opened};
@@ -165,13 +164,7 @@ impl World {
         };
         // A start that fails half-way may have taken the mark of a clean end away.
         let clean_before = core::mem::take(&mut self.clean);
-        // What cannot be read ends the process where it is read: that is a panic, and with the power off no fault.
-        let opened = catch_unwind(|| recover::open(&self.disk, &options));
-        let mut opened = match opened {
-            Ok(opened) => opened?,
-            Err(_) if self.disk.is_off() => return Err(Failed("the power is off".to_owned())),
-            Err(panic) => resume_unwind(panic),
-        };
+        let mut opened = recover::open(&self.disk, &options)?;
         if clean_before {
             let clean = opened.recovery.as_ref().is_some_and(|recovery| recovery.clean);
             ensure(clean, || "the last life ended cleanly, and that cannot be seen".to_owned())?;
