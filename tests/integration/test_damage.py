@@ -194,7 +194,7 @@ def test_damage_anywhere_in_a_sealed_segment_never_shows_and_is_made_good_from_t
         if stopped:
             # It was read in the middle of the work: the engine stops rather than answer.
             assert f"{path.name} is damaged" in stopped, place
-            assert "the next start makes it anew" in stopped, place
+            assert "by replaying it, which the next start does" in stopped, place
             path.with_name(f"{path.name}.damaged").unlink()
             said, notes, stopped = ask(book)
         assert place.name in NOT_ASKED_FOR or any(path.name in note for note in notes), f"{place}: nobody noticed"
@@ -207,12 +207,17 @@ def test_damage_anywhere_in_a_sealed_segment_never_shows_and_is_made_good_from_t
 def test_damage_anywhere_in_a_checkpoint_costs_a_replay_and_nothing_else(full_book: tuple[Path, str]) -> None:
     book, expected = full_book
     path = max((book / "checkpoints").glob("*.qxc"))
+    whole = path.read_bytes()
     places = checkpoint_places(path)
     assert len(places) > 4
     for place in places:
         for at in middle(place):
             with damaged(path, at):
+                bent = path.read_bytes()
                 said, notes, stopped = ask(book)
+                # The engine makes it anew, unless it is asked to stop first.
+                assert path.read_bytes() in (whole, bent), (place, at)
+                path.write_bytes(bent)
             assert (said, stopped) == (expected, ""), (place, at)
             assert any(path.name in note and "passed over" in note for note in notes), (place, at)
     assert ask(book) == (expected, (), "")

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use qenex_journal::derived::SegmentError;
 use qenex_journal::disk::DiskError;
@@ -74,6 +75,19 @@ impl EngineError {
             Self::Segment(SegmentError::Disk(error)) => error.is_full(),
             _ => false,
         }
+    }
+}
+
+/// Runs what may read sealed segments in the middle of its work, where only unwinding leads out: what could not be read
+/// is returned as the error that it is.
+pub(crate) fn caught<T>(run: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    // Nothing that was under way is used again: whoever gets the error ends.
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result,
+        Err(payload) => match payload.downcast::<SegmentError>() {
+            Ok(error) => Err((*error).into()),
+            Err(payload) => resume_unwind(payload),
+        },
     }
 }
 

@@ -2,16 +2,24 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use crate::clock::SECOND_NS;
 use crate::frame::{FRAME_MAX, WINDOW_MAX};
 
 /// The release of the kernel's behaviour that this program writes. Entries replay under the release in force.
 pub const RELEASE: u32 = 1;
 
+/// How long a connection may take from its beginning to a complete hello with a credential that is known.
+pub const HELLO_WITHIN_NS: u64 = 10 * SECOND_NS;
+/// How long a connection may send nothing in the middle of a frame.
+pub const SILENCE_MAX_NS: u64 = 30 * SECOND_NS;
+
 /// Limits that can be chosen. None of them changes a result; those that do are [`Configuration`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections open at a time.
+    /// Connections open at a time that have said who they are.
     pub connections_max: u32,
+    /// Connections open at a time that have not; the oldest makes room for a new one.
+    pub strangers_max: u32,
     /// Unanswered requests of one session, 1 to 64.
     pub window_requests: u32,
     /// Unanswered bytes of frames of one session.
@@ -22,7 +30,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections_max: 1_024, window_requests: WINDOW_MAX, window_bytes: 16 << 20, group_bytes: 2 << 20 }
+        Self {
+            connections_max: 1_024,
+            strangers_max: 256,
+            window_requests: WINDOW_MAX,
+            window_bytes: 16 << 20,
+            group_bytes: 2 << 20,
+        }
     }
 }
 

@@ -8,9 +8,13 @@ use qenex_journal::disk::Disk;
 use qenex_journal::log::{Genesis, Journal, JournalError, Options as JournalOptions, Recovery, Tip, read};
 
 use crate::clock::{JUMP_NS, Now};
-use crate::error::EngineError;
+use crate::error::{EngineError, caught};
 use crate::limits::RELEASE;
-use crate::state::State;
+use crate::state::{Place, State};
+
+/// Damaged segments after which a start gives up: after one for each checkpoint that is kept, all segments are made
+/// anew, and a disk that damages those too is no good.
+const ASIDE_MAX: usize = 2;
 
 /// How a book is opened.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +45,7 @@ pub struct Opened<D: Disk> {
     pub state: State<D>,
     /// How the journal was found; `None` if the book is new.
     pub recovery: Option<Recovery>,
-    /// Checkpoints that could not be used.
+    /// Checkpoints that could not be used, and sealed segments that were found damaged in the replay.
     pub passed_over: Vec<PassedOver>,
     /// Entries that were replayed.
     pub replayed: u64,
@@ -91,10 +95,7 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
     }
     let last = *journal.tip();
     let mut passed_over = Vec::new();
-    let mut state = restore(disk, book, options.store, &last, &mut passed_over)?;
-    let begin = state.entry();
-    replay(disk, &mut state, last.number)?;
-    let replayed = state.entry() - begin;
+    let (mut state, replayed) = restore_and_replay(disk, book, options.store, &last, &mut passed_over)?;
 
     // An untrusted clock must not push the journal's time ahead: nothing brings it back.
     let plausible =
@@ -109,6 +110,34 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
 fn open_journal<D: Disk>(disk: &D, options: &OpenOptions) -> Result<(Journal<D>, Recovery), JournalError> {
     let floor = checkpoint::newest_group(disk)?;
     Journal::open(disk, options.journal, floor)
+}
+
+/// The state at the journal's end, and how many entries were replayed to have it. A sealed segment that is found damaged
+/// on the way was put aside: then it is begun again, from an older checkpoint or from nothing, which makes it anew.
+fn restore_and_replay<D: Disk>(
+    disk: &D,
+    book: [u8; 16],
+    options: StoreOptions,
+    tip: &Tip,
+    passed_over: &mut Vec<PassedOver>,
+) -> Result<(State<D>, u64), EngineError> {
+    let mut aside = Vec::new();
+    loop {
+        passed_over.clone_from(&aside);
+        let done = caught(|| {
+            let mut state = restore(disk, book, options, tip, passed_over)?;
+            let begin = state.entry();
+            replay(disk, &mut state, tip.number)?;
+            let replayed = state.entry() - begin;
+            Ok((state, replayed))
+        });
+        match done {
+            Err(EngineError::Segment(SegmentError::Damaged { name, what })) if aside.len() < ASIDE_MAX => {
+                aside.push(PassedOver { name, what });
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The state in the newest checkpoint that can be used, or that of an empty book.
@@ -142,7 +171,8 @@ fn stands<D: Disk>(disk: &D, position: &Position, tip: &Tip) -> Result<(), Strin
     if same { Ok(()) } else { Err(format!("its group {} is not the journal's", position.group)) }
 }
 
-/// Applies everything from the state's last entry to group `until`.
+/// Applies everything from the state's last entry to group `until`. Where checkpoints are due on the way, one is begun:
+/// the engine writes the last of them, so that the next start has less to do.
 ///
 /// # Errors
 /// [`EngineError`] if the journal cannot be read or applied.
@@ -159,6 +189,15 @@ pub fn replay<D: Disk>(disk: &D, state: &mut State<D>, until: u64) -> Result<(),
             if entry.header.number > state.entry() {
                 results.clear();
                 state.apply(&entry, None, &mut results)?;
+                if state.is_checkpoint_due() {
+                    let head = group.header();
+                    state.begin_checkpoint(&Place {
+                        incarnation: head.incarnation,
+                        journal: head.journal,
+                        group: head.number,
+                        group_hash: *group.hash(),
+                    });
+                }
                 sealing.advance(disk, state)?;
             }
         }
@@ -175,6 +214,13 @@ pub(crate) struct Sealing<D: Disk> {
 impl<D: Disk> Default for Sealing<D> {
     fn default() -> Self {
         Self { under_way: None }
+    }
+}
+
+impl<D: Disk> Drop for Sealing<D> {
+    fn drop(&mut self) {
+        // Whoever begins again must not meet it: they would write the same file. What became of it nobody asks.
+        _ = self.under_way.take().map(JoinHandle::join);
     }
 }
 

@@ -6,13 +6,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use qenex_journal::derived::Options as StoreOptions;
+use qenex_journal::derived::{Options as StoreOptions, SegmentError};
 use qenex_journal::disk::{Disk, FileDisk};
 use qenex_journal::log::Options as JournalOptions;
 
 use crate::credential::Credential;
 use crate::engine::{Engine, Setup};
-use crate::error::EngineError;
+use crate::error::{EngineError, caught};
 use crate::limits::{Configuration, Limits};
 use crate::recover::{self, OpenOptions};
 use crate::runtime::{Core, Door, Parts, is_clock_synchronised, now};
@@ -109,7 +109,13 @@ impl Server {
         let parts = Parts { engine, disk, journal: opened.journal, listen: config.listen, stop: config.stop };
         let (core, door, address) = Core::new(parts)?;
         let run = move || {
-            let result = core.run();
+            // The next start makes good what is damaged, so that this engine is no more than stopped.
+            let result = caught(|| core.run()).map_err(|error| match error {
+                EngineError::Segment(error @ SegmentError::Damaged { .. }) => {
+                    EngineError::Stopped(format!("{error}, which the next start does"))
+                }
+                error => error,
+            });
             drop(lock);
             result
         };
@@ -144,8 +150,7 @@ impl Server {
     /// Waits until it has ended.
     ///
     /// # Errors
-    /// [`EngineError`] if it did not end cleanly. A panic of its thread is one too: that is how it ends when a file
-    /// that it reads in the middle of its work turns out to be damaged.
+    /// [`EngineError`] if it did not end cleanly. A panic of its thread is one too.
     pub fn wait(mut self) -> Result<(), EngineError> {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),

@@ -79,6 +79,22 @@ pub struct Newest {
     pub segments: u32,
 }
 
+/// A checkpoint that has begun: what is to be written of it but the accounts, which
+/// [`LedgerStore::checkpoint_step`] copies.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// All of it but the accounts.
+    pub begun: Begun,
+    /// What it hashes to, but for the hash of the ledger.
+    pub mark: Mark,
+    /// What will be known of it once it is on disk.
+    pub newest: Newest,
+}
+
+/// Accounts, as a power of two, for each of which a segment more is awaited between checkpoints: so that writing all
+/// accounts stays a small part of what the segments themselves cost.
+const ACCOUNTS_PER_SEGMENT_BITS: u32 = 18;
+
 /// An entry that cannot be applied: the journal was written by something else than this program's releases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ApplyError {
@@ -108,6 +124,11 @@ pub enum ApplyError {
         /// As found.
         release: u32,
     },
+    /// A command that was accepted, and whose answer nobody waits for: whoever is told of it later would be told nothing.
+    Unawaited {
+        /// Number of the entry.
+        entry: u64,
+    },
     /// The kernel refuses the entry's size or time.
     Misuse {
         /// Number of the entry.
@@ -127,6 +148,9 @@ impl fmt::Display for ApplyError {
             }
             Self::Release { entry, release } => {
                 write!(f, "entry {entry} begins release {release} of the kernel, this program has up to {RELEASE}")
+            }
+            Self::Unawaited { entry } => {
+                write!(f, "entry {entry} is a request under way, and nobody is there to be told what came of it")
             }
             Self::Misuse { entry, misuse } => write!(f, "entry {entry}: {misuse}"),
         }
@@ -158,6 +182,8 @@ pub struct State<D: Disk> {
     /// The last entry closed a segment.
     ends_segment: bool,
     newest: Newest,
+    /// A checkpoint that a replay has begun and nobody writes yet.
+    checkpoint: Option<Box<Checkpoint>>,
 }
 
 impl<D: Disk> State<D> {
@@ -176,6 +202,7 @@ impl<D: Disk> State<D> {
             seal_jobs: VecDeque::new(),
             ends_segment: false,
             newest: Newest::default(),
+            checkpoint: None,
         }
     }
 
@@ -209,10 +236,25 @@ impl<D: Disk> State<D> {
         self.ends_segment
     }
 
-    /// Begins a checkpoint right after an entry that closed a segment and stands at `place`. Returns all of it but the
-    /// accounts, which [`LedgerStore::checkpoint_step`] copies, and the mark that says what it hashes to, but for the
-    /// hash of the ledger.
-    pub fn begin_checkpoint(&mut self, place: &Place) -> (Begun, Mark) {
+    /// Whether a checkpoint should begin here: the last entry closed a segment, and enough of them were closed since
+    /// the newest checkpoint, or since the one that was begun.
+    pub fn is_checkpoint_due(&self) -> bool {
+        if !self.ends_segment {
+            return false;
+        }
+        let counters = self.machine.store().counters();
+        let newest = self.checkpoint.as_ref().map_or(&self.newest, |checkpoint| &checkpoint.newest);
+        let closed = u64::from(counters.segments - 1 - newest.segments);
+        closed >= (counters.accounts >> ACCOUNTS_PER_SEGMENT_BITS).max(1)
+    }
+
+    /// Begins a checkpoint right after an entry that closed a segment and stands at `place`. One that was begun before
+    /// and not taken is forgotten, so that a replay, which does not know where it will end, can begin one wherever it
+    /// is due. Whoever goes on from the state takes the last one: [`State::take_checkpoint`].
+    pub fn begin_checkpoint(&mut self, place: &Place) {
+        if self.checkpoint.take().is_some() {
+            self.machine.store_mut().forget_checkpoint();
+        }
         let mut sessions = Vec::new();
         self.sessions.write(&mut sessions);
         let mark = self.mark_but(Sha256::digest(&sessions).into());
@@ -228,7 +270,13 @@ impl<D: Disk> State<D> {
         };
         let row = EngineRow { configuration: self.configuration, results_hash: self.running_hash, reserved: [0; 32] };
         let begun = self.machine.store_mut().begin_checkpoint(position, 1, sessions, row.as_bytes().to_vec());
-        (begun, mark)
+        let newest = Newest { entry: self.entry, timestamp: self.timestamp, segments: begun.segments() };
+        self.checkpoint = Some(Box::new(Checkpoint { begun, mark, newest }));
+    }
+
+    /// The checkpoint that was begun: whoever takes it copies the accounts and writes it.
+    pub const fn take_checkpoint(&mut self) -> Option<Box<Checkpoint>> {
+        self.checkpoint.take()
     }
 
     /// What a mark of the state as it is now says. Takes as long as hashing all accounts does.
@@ -250,11 +298,6 @@ impl<D: Disk> State<D> {
     /// A checkpoint is on disk.
     pub const fn set_newest(&mut self, newest: Newest) {
         self.newest = newest;
-    }
-
-    /// Segments that were closed since the newest checkpoint.
-    pub fn segments_since_checkpoint(&self) -> u32 {
-        self.machine.store().counters().segments - 1 - self.newest.segments
     }
 
     /// The ledger.

@@ -1,17 +1,19 @@
 //! Verification: everything that follows from a journal is computed again and compared with what the journal says of it.
 //!
 //! [`qenex_journal::log::verify`] walks the chain; a [`Recomputation`] takes each group on the way. It applies the entries
-//! to a fresh state, compares the hashes of results that group headers state and the marks that checkpoints left, and
-//! in the end adds up all accounts.
+//! to a fresh state, compares the hashes of results that group headers state and the marks that checkpoints left, sees
+//! that holds expired when they were due, and in the end adds up all accounts.
 
 use std::collections::BTreeMap;
 
 use qenex_journal::derived::{Counters, LedgerStore, Options as StoreOptions};
 use qenex_journal::disk::Disk;
-use qenex_journal::log::{self, EntryKind, Group, Hash, JournalError, Restored, VerifyProgress, VerifyReport, name_of};
+use qenex_journal::log::{
+    self, EntryHeader, EntryKind, Group, Hash, JournalError, Restored, VerifyProgress, VerifyReport, name_of,
+};
 use qenex_kernel::row::{BATCH_MAX, EventResult, QueryFilter};
 
-use crate::error::EngineError;
+use crate::error::{EngineError, caught};
 use crate::recover::Sealing;
 use crate::state::{Mark, State};
 
@@ -52,7 +54,8 @@ pub struct Recomputation<S: Disk> {
     scratch: S,
     state: State<S>,
     sealing: Sealing<S>,
-    /// What marks may say: by the entry that ended a segment.
+    /// What marks may say: by the entry that ended a segment. A start that could not use a checkpoint makes it again, so
+    /// that the same may be said twice, or of an earlier one.
     marks: BTreeMap<u64, Mark>,
     /// What headers may state: by group.
     results: BTreeMap<u64, Hash>,
@@ -99,6 +102,8 @@ impl<S: Disk> Recomputation<S> {
             results.clear();
             if entry.header.kind == EntryKind::Mark.number() {
                 self.compare_mark(group, entry.rows_as::<Mark>())?;
+            } else if entry.header.kind == EntryKind::Command.number() {
+                self.judge_overdue(group, entry.header)?;
             }
             self.state.apply(&entry, None, &mut results).map_err(|error| differs(group, error.to_string()))?;
             self.sealing.advance(&self.scratch, &mut self.state)?;
@@ -109,6 +114,19 @@ impl<S: Disk> Recomputation<S> {
         self.state.end_group(head.number);
         self.results.insert(head.number, *self.state.results_hash());
         Ok(())
+    }
+
+    /// What was due before a command's first event has expired by then: somebody may have got the money otherwise that
+    /// somebody else could not spend.
+    fn judge_overdue(&self, group: &Group, header: &EntryHeader) -> Result<(), EngineError> {
+        let before = header.timestamp.saturating_sub(u64::from(header.rows));
+        match self.state.machine().next_expiry().filter(|expires| *expires <= before) {
+            None => Ok(()),
+            Some(expires) => {
+                let entry = header.number;
+                Err(differs(group, format!("entry {entry} follows on an overdue hold: it was to expire at {expires}")))
+            }
+        }
     }
 
     fn compare_mark(&mut self, group: &Group, rows: Option<&[Mark]>) -> Result<(), EngineError> {
@@ -122,7 +140,6 @@ impl<S: Disk> Recomputation<S> {
                 return Err(differs(group, format!("no segment ended with entry {}, which a mark names", mark.entry)));
             }
         }
-        self.marks = self.marks.split_off(&(mark.entry + 1));
         Ok(())
     }
 
@@ -194,7 +211,8 @@ impl<S: Disk> Visitor<S> {
         progress: &mut impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
     ) -> Result<(), JournalError> {
         let new = || Recomputation::new(&self.scratch, group.header().book, StoreOptions::default());
-        let taken = self.recomputation.get_or_insert_with(new).take(group);
+        let recomputation = self.recomputation.get_or_insert_with(new);
+        let taken = caught(|| recomputation.take(group));
         taken.and_then(|()| progress(passed)).map_err(|error| {
             self.failed = Some(error);
             JournalError::Stopped
@@ -211,7 +229,7 @@ impl<S: Disk> Visitor<S> {
         }
         let walked = walked?;
         let empty = || Recomputation::new(&self.scratch, book(&walked), StoreOptions::default());
-        let recomputed = self.recomputation.unwrap_or_else(empty).finish()?;
+        let recomputed = caught(|| self.recomputation.unwrap_or_else(empty).finish())?;
         Ok((walked, recomputed))
     }
 }

@@ -12,6 +12,7 @@ use qenex_engine::frame::{ErrorCode, Operation, Status};
 use qenex_engine::recover::{OpenOptions, Opened, open};
 use qenex_engine::server::ServerConfig;
 use qenex_engine::state::{Mark, State};
+use qenex_engine::verify::Recomputation;
 use qenex_journal::derived::{LedgerStore, Options as StoreOptions};
 use qenex_journal::disk::FileDisk;
 use qenex_journal::log::{EntryKind, MANIFEST_NAME, Options as JournalOptions, read, restore};
@@ -22,6 +23,8 @@ const STORE: StoreOptions = StoreOptions { segment_rows: 1_000, segment_entries:
 const ACCOUNTS: u128 = 9_000;
 /// Requests of 500 transfers each that are surely more than enough for a checkpoint.
 const REQUESTS_MAX: u128 = 10_000;
+/// Questions that surely take longer than sealing the last segments and writing a checkpoint does.
+const QUESTIONS_MAX: u64 = 1_000_000;
 
 fn options() -> OpenOptions {
     OpenOptions {
@@ -140,6 +143,75 @@ fn a_damaged_checkpoint_costs_only_time() {
         before = found.state.newest().entry;
     }
     assert_eq!(before, 0, "without a checkpoint the journal is replayed from its beginning");
+}
+
+/// Where the transfers lie in a sealed file: `spec/checkpoint.md` section 2.
+fn transfers_of(bytes: &[u8]) -> std::ops::Range<usize> {
+    let footer = &bytes[bytes.len() - 4_096..];
+    let number = |at: usize| u64::from_le_bytes(footer[at..at + 8].try_into().unwrap());
+    let Some(begin) = (112..3_184).step_by(24).find(|at| footer[*at] == 4) else { return 0..0 };
+    let (offset, count) = (number(begin + 8), number(begin + 16));
+    let [begin, end] = [offset, offset + 128 * count].map(|at| usize::try_from(at).unwrap());
+    begin..end
+}
+
+#[test]
+fn a_sealed_segment_that_is_found_damaged_in_a_replay_is_made_anew_at_once() {
+    let mut server = book_with_checkpoints();
+    server.restart();
+    let mut client = server.client();
+    // Every later replay looks this one up.
+    client.call(Operation::CreateTransfers, transfer(1, 2, 8, 1).as_bytes()).unwrap();
+    server.stop();
+    let intact = opened(server.path()).state.machine().store().state_hash();
+    let segments = server.path().join("segments");
+    let holds_it = |path: &Path| !transfers_of(&std::fs::read(path).unwrap()).is_empty();
+    let mut names: Vec<_> = std::fs::read_dir(&segments).unwrap().map(|entry| entry.unwrap().path()).collect();
+    names.sort();
+    let path = names.into_iter().find(|path| holds_it(path)).unwrap();
+    let whole = std::fs::read(&path).unwrap();
+    let mut bytes = whole.clone();
+    transfers_of(&whole).step_by(1_000).for_each(|at| bytes[at] ^= 1);
+    std::fs::write(&path, bytes).unwrap();
+
+    let found = open(&FileDisk::new(server.path()).unwrap(), &OpenOptions { writer: [9; 16], ..options() }).unwrap();
+    assert_eq!(found.state.machine().store().state_hash(), intact);
+    let name = path.file_name().unwrap().to_str().unwrap();
+    assert!(found.notes().iter().any(|note| note.contains(&format!("{name}.damaged"))), "{:?}", found.notes());
+    assert!(path.with_file_name(format!("{name}.damaged")).exists());
+    assert_eq!(std::fs::read(&path).unwrap(), whole, "byte for byte");
+}
+
+#[test]
+fn a_start_that_had_to_replay_segments_leaves_a_checkpoint_to_the_next() {
+    let mut server = book_with_checkpoints();
+    // Twice, so that what is marked by the first is marked by the second again.
+    for _ in 0..2 {
+        for entry in std::fs::read_dir(server.path().join("checkpoints")).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        server.restart();
+        // Only questions: no segment is closed, so nothing else makes a checkpoint.
+        let mut client = server.client();
+        let written = (0..QUESTIONS_MAX).any(|_| {
+            let status = client.call(Operation::GetStatus, &[]).unwrap().rows::<Status>().unwrap()[0];
+            status.checkpoint_entry > 0
+        });
+        assert!(written, "no checkpoint after {QUESTIONS_MAX} questions");
+        server.stop();
+    }
+    let found = opened(server.path());
+    let counters = found.state.machine().store().counters();
+    assert_eq!(found.state.newest().segments, counters.segments - 1, "all segments that are closed are in it");
+    // All marks hold, those too that were journalled again.
+    let (disk, scratch) = (FileDisk::new(server.path()).unwrap(), Folder::new());
+    let mut recomputation = Recomputation::new(&FileDisk::new(scratch.path()).unwrap(), BOOK, STORE);
+    for group in read(&disk, 1, found.recovery.as_ref().unwrap().tip.number).unwrap() {
+        recomputation.take(&group.unwrap()).unwrap();
+    }
+    let recomputed = recomputation.finish().unwrap();
+    assert_eq!(found.state.machine().store().state_hash(), recomputed.state_hash);
+    assert!(recomputed.marks_compared >= 4, "two before and two after");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use qenex_engine::clock::SECOND_NS;
 use qenex_engine::engine::Event;
 use qenex_engine::frame::{BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, checksum};
 use qenex_engine::ids::reserved_high;
-use qenex_engine::limits::Limits;
+use qenex_engine::limits::{HELLO_WITHIN_NS, Limits};
 use qenex_journal::disk::Disk;
 use qenex_kernel::row::{Account, Id};
 use zerocopy::IntoBytes;
@@ -115,8 +115,25 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
         desk.answer(connection).unwrap()
     }),
     (ErrorCode::Busy, |desk| {
-        let connections: Vec<_> = (0..4).map(|_| desk.connect()).collect();
-        connections.into_iter().find_map(|connection| desk.answer(connection)).unwrap()
+        for _ in 0..2 {
+            desk.greet(SESSION, SECRET);
+        }
+        let connection = desk.connect();
+        desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()))
+    }),
+    (ErrorCode::Busy, |desk| {
+        let connections: Vec<_> = (0..=Limits::default().strangers_max).map(|_| desk.connect()).collect();
+        desk.answer(connections[0]).unwrap()
+    }),
+    (ErrorCode::Unauthenticated, |desk| {
+        let connection = desk.connect();
+        desk.pass(HELLO_WITHIN_NS);
+        desk.answer(connection).unwrap()
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        desk.fall_silent(connection);
+        desk.answer(connection).unwrap()
     }),
     (ErrorCode::SessionExpired, |desk| {
         let connection = desk.connect();

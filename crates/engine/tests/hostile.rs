@@ -7,18 +7,18 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use common::desk::{Desk, SESSION, header, hello, request};
+use common::desk::{Desk, READER, SESSION, header, hello, request};
 use common::{SECRET, TestServer, account, transfer};
 use qenex_engine::client::Client;
-use qenex_engine::engine::{Action, Admission};
+use qenex_engine::engine::{Action, Admission, Event, Taken};
 use qenex_engine::frame::{
     BODY_MAX, Defect, ErrorCode, FRAME_MAX, Frame, HEADER_LENGTH, HELLO_MAX, Header, Hello, HelloRow, Judgement, Kind,
     Operation, Shape, Status, Welcome, checksum, judge,
 };
-use qenex_engine::limits::Limits;
+use qenex_engine::limits::{HELLO_WITHIN_NS, Limits};
 use qenex_engine::recover;
 use qenex_journal::disk::sim::Random;
-use qenex_kernel::row::{Account, Id, QueryFilter};
+use qenex_kernel::row::{Account, BATCH_MAX, Id, QueryFilter};
 use zerocopy::IntoBytes;
 
 /// Bytes of an answer to junk that a server may send before it closes.
@@ -199,7 +199,7 @@ fn an_engine_takes_any_frame_and_changes_nothing() {
             let closed = core::mem::take(&mut desk.closed);
             connections.retain(|connection| !closed.contains(connection));
             if connections.len() > 3 {
-                desk.step(qenex_engine::engine::Event::Closed { connection: connections.remove(0) });
+                desk.step(Event::Closed { connection: connections.remove(0) });
             }
         }
         desk.settle();
@@ -227,6 +227,84 @@ fn a_stranger_is_given_no_memory_beyond_a_hello() {
     let known = desk.greet(SESSION, SECRET);
     let large = Header { body_length: length(BODY_MAX), ..header(Operation::CreateTransfers, 1) };
     assert_eq!(desk.engine.admit(known, &large, &mut Vec::new()), Admission::Read);
+}
+
+/// What a connection was told last, if it was closed.
+fn end_of(desk: &mut Desk, connection: u64) -> Option<ErrorCode> {
+    let is_closed = desk.closed.contains(&connection);
+    let said = desk.answer(connection).and_then(|frame| ErrorCode::from_number(frame.header().error));
+    assert_eq!(said.is_some(), is_closed, "who is closed is told why");
+    said
+}
+
+#[test]
+fn who_does_not_say_who_it_is_has_ten_seconds() {
+    let mut desk = Desk::new(Limits::default());
+    let known = desk.greet(SESSION, SECRET);
+    // Silent, with frames that are refused but not the end, with a goodbye, and one that comes later.
+    let (silent, wrong, gone) = (desk.connect(), desk.connect(), desk.connect());
+    let reserved = Header { reserved_1: [1; 3], ..Header::of(Kind::Hello) };
+    desk.hand(wrong, Frame::copied(reserved, &[]).bytes(), 0);
+    assert_eq!(desk.answer(wrong).unwrap().header().error, ErrorCode::MalformedFrame.number());
+    desk.hand(gone, Frame::copied(Header::of(Kind::Goodbye), &[]).bytes(), 0);
+    desk.pass(1);
+    let later = desk.connect();
+    desk.pass(HELLO_WITHIN_NS - 2);
+    assert!(desk.closed.is_empty());
+    assert_eq!(desk.engine.next_wake_ns(), Some(desk.now.monotonic_ns + 1), "nothing else need happen");
+    desk.pass(1);
+    for connection in [silent, wrong, gone] {
+        assert_eq!(end_of(&mut desk, connection), Some(ErrorCode::Unauthenticated));
+    }
+    assert_eq!(end_of(&mut desk, later), None);
+    // Who is known, or was in time, may be silent for as long as it likes.
+    let reader = desk.ask(later, &hello([0; 16], READER, HelloRow::default()));
+    assert_eq!(reader.header().kind(), Some(Kind::Welcome));
+    desk.pass(1_000 * HELLO_WITHIN_NS);
+    for connection in [known, later] {
+        assert_eq!(end_of(&mut desk, connection), None);
+    }
+}
+
+#[test]
+fn a_hello_that_waits_for_room_was_in_time() {
+    let mut desk = Desk::new(Limits::default());
+    let known = desk.greet(SESSION, SECRET);
+    // All but 128 bytes of the group that is built, where the entry of a new session takes 144.
+    for (number, rows) in [(1, BATCH_MAX), (2, 4_094)] {
+        desk.hand(known, &request(header(Operation::CreateAccounts, number), vec![account(1); rows].as_bytes()), 0);
+    }
+    let connection = desk.connect();
+    let frame = hello([6; 16], SECRET, HelloRow::default());
+    let (head, body) = frame.split_first_chunk().unwrap();
+    let Judgement::Good(header, _) = judge(head) else { panic!("a good hello") };
+    let event = Event::Frame { connection, header: &header, body, arrived_ns: desk.now.monotonic_ns };
+    assert_eq!(desk.engine.step(desk.now, event, &mut Vec::new()).unwrap(), Taken::Parked);
+    desk.pass(HELLO_WITHIN_NS);
+    assert_eq!(end_of(&mut desk, connection), None);
+    assert_eq!(desk.ask(connection, &frame).header().kind(), Some(Kind::Welcome));
+}
+
+#[test]
+fn strangers_make_room_for_strangers_and_never_take_the_place_of_who_is_known() {
+    let limits = Limits { connections_max: 3, strangers_max: 4, ..Limits::default() };
+    let mut desk = Desk::new(limits);
+    let known = desk.greet(SESSION, SECRET);
+    let strangers: Vec<_> = (0..10).map(|_| desk.connect()).collect();
+    for (at, connection) in strangers.iter().enumerate() {
+        assert_eq!(end_of(&mut desk, *connection), (at < 6).then_some(ErrorCode::Busy), "the oldest go");
+    }
+    // However many strangers there are, those with a credential get in until they are as many as may be.
+    let second = desk.greet(SESSION, SECRET);
+    let third = desk.greet([0; 16], READER);
+    let fourth = desk.connect();
+    let refused = desk.ask(fourth, &hello(SESSION, SECRET, HelloRow::default()));
+    assert_eq!(refused.header().error, ErrorCode::Busy.number());
+    desk.step(Event::Closed { connection: second });
+    let again = desk.greet(SESSION, SECRET);
+    for connection in [known, third, again] {
+        assert_eq!(end_of(&mut desk, connection), None);
+    }
 }
 
 /// Rows of an operation: good ones with small numbers, of which some bytes are anything.
@@ -356,6 +434,28 @@ fn a_server_outlives_junk_and_goes_on_serving() {
         }
     }
     assert_eq!(look(&mut client), before);
+}
+
+#[test]
+fn a_crowd_that_says_nothing_keeps_nobody_out() {
+    let server = TestServer::start_with(|config| {
+        config.limits = Limits { connections_max: 2, strangers_max: 8, ..Limits::default() };
+    });
+    let mut first = server.client();
+    first.call(Operation::CreateAccounts, [account(1), account(2)].as_bytes()).unwrap();
+    let before = look(&mut first);
+    let mut crowd: Vec<TcpStream> = (0..200).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let mut second = server.client();
+    assert_eq!(look(&mut second), before);
+    assert_eq!(look(&mut first), before);
+    // The oldest were told so, and closed.
+    for stream in &mut crowd[..150] {
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let mut said = Vec::new();
+        stream.read_to_end(&mut said).unwrap();
+        let Judgement::Good(header, Kind::Error) = judge(said.first_chunk().unwrap()) else { panic!("{said:?}") };
+        assert_eq!(header.error, ErrorCode::Busy.number());
+    }
 }
 
 #[test]

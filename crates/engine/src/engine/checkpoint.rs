@@ -1,5 +1,5 @@
-//! Checkpoints of a running engine: begun where a segment ends, copied piece by piece between other work, written by
-//! another thread, and vouched for by a `mark` entry.
+//! Checkpoints of a running engine: begun where a segment ends (by the start's replay too), copied piece by piece between
+//! other work, written by another thread, and vouched for by a `mark` entry.
 
 use qenex_journal::checkpoint::Begun;
 use qenex_journal::checkpoint::SealedFile;
@@ -10,16 +10,12 @@ use zerocopy::IntoBytes;
 
 use super::pipeline::Room;
 use super::{Action, Engine};
-use crate::state::{Mark, Newest, Place};
+use crate::state::{Checkpoint, Mark, Newest, Place};
 
 /// Pages of 64 accounts copied in one step: half a megabyte.
 const STEP_PAGES: usize = 64;
 /// Steps whose rows may wait to be written: the core copies no faster than the disk takes it.
 const STEPS_MAX: u32 = 4;
-/// Accounts, as a power of two, for each of which a segment more is awaited between checkpoints: so that writing all
-/// accounts stays a small part of what the segments themselves cost.
-const ACCOUNTS_PER_SEGMENT_BITS: u32 = 18;
-
 /// What is to be done for a checkpoint outside, in order.
 #[derive(Debug)]
 pub enum CheckpointJob {
@@ -74,17 +70,18 @@ impl Checkpoints {
 impl<D: Disk> Engine<D> {
     /// Begins a checkpoint if the entry just applied, which stands in this group, ended a segment and it is time.
     pub(super) fn begin_checkpoint(&mut self, group: u64, group_hash: &Hash, actions: &mut Vec<Action>) {
-        if !self.state.ends_segment() || self.checkpoints.under_way.is_some() || self.checkpoints.mark.is_some() {
-            return;
-        }
-        let accounts = self.state.machine().store().counters().accounts;
-        let segments = u64::from(self.state.segments_since_checkpoint());
-        if segments < (accounts >> ACCOUNTS_PER_SEGMENT_BITS).max(1) {
+        if !self.state.is_checkpoint_due() || self.checkpoints.under_way.is_some() || self.checkpoints.mark.is_some() {
             return;
         }
         let place = Place { incarnation: self.incarnation, journal: self.journal, group, group_hash: *group_hash };
-        let (begun, mark) = self.state.begin_checkpoint(&place);
-        let newest = Newest { entry: mark.entry, timestamp: self.state.timestamp(), segments: begun.segments() };
+        self.state.begin_checkpoint(&place);
+        self.take_checkpoint(actions);
+    }
+
+    /// Takes on the checkpoint that was begun, if there is one: here, or by the replay that came before this engine.
+    fn take_checkpoint(&mut self, actions: &mut Vec<Action>) {
+        let Some(checkpoint) = self.state.take_checkpoint() else { return };
+        let Checkpoint { begun, mark, newest } = *checkpoint;
         self.checkpoints.under_way =
             Some(UnderWay { mark, newest, jobs: 1, copied: false, finishing: false, abandoned: false });
         actions.push(Action::Checkpoint(CheckpointJob::Begin(Box::new(begun))));
@@ -93,6 +90,7 @@ impl<D: Disk> Engine<D> {
     /// The next step of what is under way.
     pub(super) fn step_checkpoint(&mut self, actions: &mut Vec<Action>) {
         self.push_mark();
+        self.take_checkpoint(actions);
         let Some(under_way) = &mut self.checkpoints.under_way else { return };
         if !under_way.copied && under_way.jobs < STEPS_MAX {
             match self.state.store_mut().checkpoint_step(STEP_PAGES) {

@@ -1,11 +1,14 @@
 //! Connections and what is under way for their sessions.
 
+use std::collections::{BTreeSet, VecDeque};
+
 use qenex_journal::disk::Disk;
 
 use super::{Action, Admission, ConnectionId, Engine};
 use crate::clock::SECOND_NS;
 use crate::credential::Principal;
 use crate::frame::{ErrorCode, HEADER_LENGTH, HELLO_MAX, Header, Kind, Operation};
+use crate::limits::HELLO_WITHIN_NS;
 use crate::sessions::{SessionId, Standing};
 
 /// How long a refused request is waited for before those after it are taken: many times what its client was told to
@@ -15,12 +18,37 @@ const GIVEN_UP_NS: u64 = SECOND_NS;
 /// A connection that is open.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Connection {
-    /// It has not said hello.
-    Fresh,
+    /// It has not said who it is.
+    Stranger {
+        /// When it was opened.
+        since_ns: u64,
+    },
+    /// Its hello is good and found no room: it will be offered again.
+    Parked,
     /// Its hello waits until its session is durable.
     Greeting,
     /// It may ask.
     Open(Client),
+}
+
+/// Connections that have not said who they are, by age: it takes no credential to be one, so they get little time, and
+/// the oldest makes room for the next.
+#[derive(Debug, Default)]
+pub(super) struct Strangers(BTreeSet<(u64, ConnectionId)>);
+
+impl Strangers {
+    fn oldest(&self) -> Option<ConnectionId> {
+        self.0.first().map(|(_, connection)| *connection)
+    }
+
+    /// When the oldest will have had its time.
+    pub(super) fn until_ns(&self) -> Option<u64> {
+        self.0.first().map(|(since_ns, _)| since_ns.saturating_add(HELLO_WITHIN_NS))
+    }
+
+    fn is_overdue(&self, now_ns: u64) -> bool {
+        self.until_ns().is_some_and(|until_ns| until_ns <= now_ns)
+    }
 }
 
 /// Who is at the other end.
@@ -108,17 +136,40 @@ pub(super) struct Greeting {
 /// What is under way for a session.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live {
-    pub(super) in_flight: Vec<InFlight>,
+    /// In the order of their entries.
+    in_flight: VecDeque<InFlight>,
+    /// Bytes of all their frames.
+    bytes: u64,
+    /// No request above it is among them: most are not looked for any further.
+    highest: u64,
     pub(super) greetings: Vec<Greeting>,
 }
 
 impl Live {
     pub(super) fn find(&mut self, request: u64) -> Option<&mut InFlight> {
+        if request > self.highest {
+            return None;
+        }
         self.in_flight.iter_mut().find(|in_flight| in_flight.request == request)
     }
 
-    fn bytes(&self) -> u64 {
-        self.in_flight.iter().map(|in_flight| in_flight.bytes).sum()
+    /// The requests that are under way.
+    pub(super) fn requests(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.in_flight.iter().map(|in_flight| in_flight.request)
+    }
+
+    /// A request was accepted.
+    pub(super) fn push(&mut self, in_flight: InFlight) {
+        self.bytes += in_flight.bytes;
+        self.highest = self.highest.max(in_flight.request);
+        self.in_flight.push_back(in_flight);
+    }
+
+    /// A request is answered: entries are applied in order, so that it is the first.
+    pub(super) fn take(&mut self, request: u64) -> Option<InFlight> {
+        let in_flight = self.in_flight.pop_front_if(|first| first.request == request)?;
+        self.bytes -= in_flight.bytes;
+        Some(in_flight)
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -128,12 +179,42 @@ impl Live {
 
 impl<D: Disk> Engine<D> {
     pub(super) fn opened(&mut self, connection: ConnectionId, actions: &mut Vec<Action>) {
-        if self.connections.len() >= self.limits.connections_max as usize {
-            let text = format!("{} connections are open, which is the limit", self.connections.len());
-            self.refuse_connection(connection, &Header::ZERO, ErrorCode::Busy, text, actions);
-            return;
+        if self.strangers.0.len() >= self.limits.strangers_max.max(1) as usize
+            && let Some(oldest) = self.strangers.oldest()
+        {
+            // Whoever has a credential gets in, however many others come: a hello takes little time.
+            let text = "another connection came, and of those that have not said hello this one is the oldest";
+            self.refuse_connection(oldest, &Header::ZERO, ErrorCode::Busy, text, actions);
         }
-        self.connections.insert(connection, Connection::Fresh);
+        let since_ns = self.clock.monotonic_ns();
+        self.connections.insert(connection, Connection::Stranger { since_ns });
+        self.strangers.0.insert((since_ns, connection));
+    }
+
+    /// A connection has said who it is. False if so many have that there is no place for it.
+    pub(super) fn introduced(&mut self, connection: ConnectionId) -> bool {
+        if let Some(Connection::Stranger { since_ns }) = self.connections.insert(connection, Connection::Parked) {
+            self.strangers.0.remove(&(since_ns, connection));
+        }
+        self.connections.len() - self.strangers.0.len() <= self.limits.connections_max as usize
+    }
+
+    /// A connection is over.
+    pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
+        if let Some(Connection::Stranger { since_ns }) = self.connections.remove(&connection) {
+            self.strangers.0.remove(&(since_ns, connection));
+        }
+    }
+
+    /// Ends the connections that had their time to say who they are.
+    pub(super) fn dismiss_strangers(&mut self, actions: &mut Vec<Action>) {
+        let now_ns = self.clock.monotonic_ns();
+        while self.strangers.is_overdue(now_ns)
+            && let Some(oldest) = self.strangers.oldest()
+        {
+            let text = format!("no hello was complete within {} s", HELLO_WITHIN_NS / SECOND_NS);
+            self.refuse_connection(oldest, &Header::ZERO, ErrorCode::Unauthenticated, text, actions);
+        }
     }
 
     /// Judges a frame by its header alone: whether there is room for it, in its session's window once it has one.
@@ -150,7 +231,7 @@ impl<D: Disk> Engine<D> {
             return Admission::Read;
         }
         let (is_under_way, requests, used_bytes) = live.map_or((false, 0, 0), |live| {
-            (live.find(header.request).is_some(), live.in_flight.len() as u64, live.bytes())
+            (live.find(header.request).is_some(), live.in_flight.len() as u64, live.bytes)
         });
         // A retry takes no room: it is answered with the first.
         if is_under_way || matches!(self.state.sessions().standing(&client.session, header.request), Standing::Used(_))

@@ -5,7 +5,7 @@ use qenex_journal::log::{EntryHeader, EntryKind};
 use qenex_kernel::row::BATCH_MAX;
 use zerocopy::IntoBytes;
 
-use super::connection::{Client, Connection, Greeting, Waiter};
+use super::connection::{Client, Connection, Greeting, Live, Waiter};
 use super::pipeline::Room;
 use super::{Action, ConnectionId, Engine, Taken};
 use crate::credential::Credential;
@@ -40,7 +40,7 @@ impl<D: Disk> Engine<D> {
         body: &[u8],
         actions: &mut Vec<Action>,
     ) -> Result<Taken, (ErrorCode, String)> {
-        if !matches!(self.connections.get(&connection), Some(Connection::Fresh)) {
+        if !matches!(self.connections.get(&connection), Some(Connection::Stranger { .. } | Connection::Parked)) {
             return Err((
                 ErrorCode::MalformedFrame,
                 "hello is a connection's first frame, and its only one".to_owned(),
@@ -55,18 +55,17 @@ impl<D: Disk> Engine<D> {
         }
         let credential = Credential::find(&self.credentials, hello.credential)
             .ok_or_else(|| (ErrorCode::Unauthenticated, "the credential is not known here".to_owned()))?;
+        let (principal, may_write) = (credential.principal, credential.may_write);
+        if !self.introduced(connection) {
+            let text = format!("{} connections are open, which is the limit", self.limits.connections_max);
+            return Err((ErrorCode::Busy, text));
+        }
         if header.book != [0; 16] && header.book != self.book {
             return Err((ErrorCode::WrongBook, "the credential is another book's".to_owned()));
         }
         let (window_requests, window_bytes) = self.limits.window(hello.row.window_requests, hello.row.window_bytes);
-        let client = Client {
-            session: header.session,
-            principal: credential.principal,
-            may_write: credential.may_write,
-            window_requests,
-            window_bytes,
-            refused: None,
-        };
+        let client =
+            Client { session: header.session, principal, may_write, window_requests, window_bytes, refused: None };
         let greeting = Greeting { waiter: Waiter { connection, trace: header.trace }, client };
         if header.session == [0; 16] {
             self.welcome(&greeting, 0, actions);
@@ -133,7 +132,7 @@ impl<D: Disk> Engine<D> {
         let Some(connection) = self.connections.get_mut(&greeting.waiter.connection) else { return };
         *connection = Connection::Open(greeting.client);
         let session = greeting.client.session;
-        let in_flight = self.live.get(&session).into_iter().flat_map(|live| &live.in_flight);
+        let under_way = self.live.get(&session).into_iter().flat_map(Live::requests);
         let row = WelcomeRow {
             version: VERSION,
             window_requests: greeting.client.window_requests,
@@ -143,7 +142,7 @@ impl<D: Disk> Engine<D> {
             release: RELEASE,
             book: self.book,
             incarnation: self.incarnation,
-            highest_request: in_flight.map(|in_flight| in_flight.request).fold(highest, u64::max),
+            highest_request: under_way.fold(highest, u64::max),
             ..WelcomeRow::default()
         };
         let mut body = Vec::new();

@@ -15,6 +15,8 @@ mod connection;
 mod hello;
 mod pipeline;
 mod read;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod write;
 
@@ -24,17 +26,17 @@ use qenex_journal::derived::{SealJob, SealedSegment};
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{Reserve, Tip};
 
-use crate::clock::{Clock, Now};
+use crate::clock::{Clock, Now, SECOND_NS};
 use crate::credential::Credential;
 use crate::frame::{Defect, ErrorCode, Frame, Header, Kind, Operation, Role};
-use crate::limits::{Configuration, Limits};
+use crate::limits::{Configuration, Limits, SILENCE_MAX_NS};
 use crate::metrics::Metrics;
 use crate::sessions::SessionId;
 use crate::state::{ApplyError, State};
 
 pub use backup::BackupJob;
 pub use checkpoint::{CheckpointDone, CheckpointJob};
-use connection::{Connection, Live};
+use connection::{Connection, Live, Strangers};
 pub use pipeline::Group;
 use pipeline::Pipeline;
 
@@ -189,6 +191,7 @@ pub struct Engine<D: Disk> {
     credentials: Vec<Credential>,
     clock: Clock,
     connections: BTreeMap<ConnectionId, Connection>,
+    strangers: Strangers,
     /// What is under way, by session.
     live: BTreeMap<SessionId, Live>,
     pipeline: Pipeline,
@@ -215,6 +218,7 @@ impl<D: Disk> Engine<D> {
             limits: setup.limits,
             credentials: setup.credentials,
             connections: BTreeMap::new(),
+            strangers: Strangers::default(),
             live: BTreeMap::new(),
             checkpoints: checkpoint::Checkpoints::default(),
             backup: None,
@@ -233,9 +237,7 @@ impl<D: Disk> Engine<D> {
             Event::Frame { connection, header, body, arrived_ns } => {
                 return Ok(self.frame(connection, header, body, arrived_ns, actions));
             }
-            Event::Closed { connection } => {
-                self.connections.remove(&connection);
-            }
+            Event::Closed { connection } => self.forget_connection(connection),
             Event::Written { group, tip } => self.written(group, &tip),
             Event::Prepared { done } => self.prepared(done),
             Event::Sealed { segment } => self.sealed(segment),
@@ -245,6 +247,7 @@ impl<D: Disk> Engine<D> {
             Event::Wake => self.wake(actions)?,
             Event::Stop => self.upkeep.stopping = true,
             Event::Ended => {
+                self.strangers = Strangers::default();
                 for (connection, _) in core::mem::take(&mut self.connections) {
                     let frame = Frame::copied(Header::of(Kind::Goodbye), &[]);
                     actions.push(Action::Send { connection, frame });
@@ -291,6 +294,12 @@ impl<D: Disk> Engine<D> {
         self.refuse(connection, header, defect.code(), defect.to_string(), actions);
     }
 
+    /// Ends a connection that began a frame and then sent nothing for [`SILENCE_MAX_NS`](crate::limits::SILENCE_MAX_NS).
+    pub fn silent(&mut self, connection: ConnectionId, actions: &mut Vec<Action>) {
+        let text = format!("a frame was begun, and no byte of it came for {} s", SILENCE_MAX_NS / SECOND_NS);
+        self.refuse_connection(connection, &Header::ZERO, ErrorCode::MalformedFrame, text, actions);
+    }
+
     /// Ends a connection whose stream cannot be followed any more.
     pub fn lost(&mut self, connection: ConnectionId, defect: Defect, actions: &mut Vec<Action>) {
         self.refuse_connection(connection, &Header::ZERO, defect.code(), defect.to_string(), actions);
@@ -328,7 +337,7 @@ impl<D: Disk> Engine<D> {
     ) {
         self.refuse(connection, &Header { request: 0, ..*header }, code, text, actions);
         actions.push(Action::Close { connection });
-        self.connections.remove(&connection);
+        self.forget_connection(connection);
     }
 
     /// The header of an answer, with what all answers have in common.

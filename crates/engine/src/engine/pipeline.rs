@@ -404,7 +404,9 @@ impl<D: Disk> Engine<D> {
             count_results(metrics, entry.operation, &results[begin..]);
         };
         let trace = |waiter: &Waiter| Header { trace: waiter.trace, ..header };
-        let Some((first, others)) = in_flight.waiters.split_first() else { return Ok(()) };
+        let Some((first, others)) = in_flight.waiters.split_first() else {
+            return Err(ApplyError::Unawaited { entry: entry.number });
+        };
         let frame = Frame::of(trace(first), entry.rows as usize, write);
         applied?;
         for waiter in others {
@@ -418,8 +420,7 @@ impl<D: Disk> Engine<D> {
 
     fn take_in_flight(&mut self, session: SessionId, request: u64) -> Option<InFlight> {
         let live = self.live.get_mut(&session)?;
-        let index = live.in_flight.iter().position(|in_flight| in_flight.request == request)?;
-        let in_flight = live.in_flight.remove(index);
+        let in_flight = live.take(request)?;
         if live.is_idle() {
             self.live.remove(&session);
         }

@@ -141,7 +141,7 @@ impl<D: Disk> Engine<D> {
         Gauges {
             connections: self.connections.len() as u64,
             sessions: self.state.sessions().len() as u64,
-            queue_requests: self.live.values().map(|live| live.in_flight.len() as u64).sum(),
+            queue_requests: self.live.values().map(|live| live.requests().len() as u64).sum(),
             queue_bytes: self.pipeline.bytes(),
             group: self.pipeline.tip().number,
             entry: self.state.entry(),

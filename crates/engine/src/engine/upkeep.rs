@@ -64,6 +64,7 @@ impl Upkeep {
 impl<D: Disk> Engine<D> {
     pub(super) fn wake(&mut self, actions: &mut Vec<Action>) -> Result<(), ApplyError> {
         self.configure();
+        self.dismiss_strangers(actions);
         self.expire_due();
         // First what others wait for, so that the disk works while entries are applied here.
         self.hand_over(actions);
@@ -113,7 +114,8 @@ impl<D: Disk> Engine<D> {
             let wait_ns = expires.saturating_sub(self.clock.wall_ns());
             now_ns.saturating_add(if wait_ns == 0 { RETRY_NS } else { wait_ns })
         });
-        [self.pipeline.flush_at_ns(), retry, expiry, self.upkeep.seal_at_ns].into_iter().flatten().min()
+        let stranger = self.strangers.until_ns();
+        [self.pipeline.flush_at_ns(), retry, expiry, self.upkeep.seal_at_ns, stranger].into_iter().flatten().min()
     }
 
     /// Keeps a file of the journal ready.

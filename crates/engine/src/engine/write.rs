@@ -153,7 +153,7 @@ impl<D: Disk> Engine<D> {
         };
         let flush_at_ns = request.arrived_ns + u64::from(header.linger_us) * 1_000;
         self.pipeline.push(entry, request.context, request.row_size, request.rows, flush_at_ns);
-        self.live.entry(header.session).or_default().in_flight.push(InFlight {
+        self.live.entry(header.session).or_default().push(InFlight {
             request: header.request,
             operation: operation.number(),
             rows_checksum,

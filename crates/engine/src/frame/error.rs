@@ -35,11 +35,11 @@ macro_rules! errors {
 }
 
 errors! {
-    /// Checksum, magic, a reserved field, lengths that do not fit.
+    /// Checksum, magic, a reserved field, lengths that do not fit, a frame not completed in time.
     MalformedFrame = 1, "malformed_frame";
     /// No version in common.
     UnsupportedVersion = 2, "unsupported_version";
-    /// Credential absent or unknown.
+    /// Credential absent or unknown, or not there in time.
     Unauthenticated = 3, "unauthenticated";
     /// The credential may not do this, or the session is read-only.
     Forbidden = 4, "forbidden";

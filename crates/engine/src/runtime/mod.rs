@@ -43,8 +43,10 @@ const FIRST_PEER: u64 = 16;
 const INLINE_BYTES: u64 = 64 << 10;
 /// Bytes taken from one connection before others have their turn.
 const TURN_BYTES: usize = 2 * FRAME_MAX;
-/// How often the disk is asked for its free space.
-const FREE_BYTES_EVERY_NS: u64 = SECOND_NS;
+/// How often the disk is asked for its free space, and peers are looked through for those that have fallen silent.
+const LOOK_EVERY_NS: u64 = SECOND_NS;
+/// Connections accepted before others have their turn.
+const ACCEPTS: usize = 64;
 /// How long the core sleeps at most.
 const SLEEP_MAX_NS: u64 = SECOND_NS;
 
@@ -73,9 +75,11 @@ pub(crate) struct Core<D: Disk> {
     preparer: Worker<PrepareJob<D>>,
     background: Worker<Job>,
     actions: Vec<Action>,
-    free_bytes_at_ns: u64,
-    /// Connections wait to be accepted, and could not be.
+    look_at_ns: u64,
+    /// Connections may wait to be accepted.
     accept_again: bool,
+    /// They surely can be.
+    accept_at_once: bool,
     stopped: bool,
 }
 
@@ -138,8 +142,9 @@ impl<D: Disk> Core<D> {
             door: messages,
             done,
             actions: Vec::new(),
-            free_bytes_at_ns: 0,
+            look_at_ns: 0,
             accept_again: false,
+            accept_at_once: false,
             stopped: false,
         };
         Ok((core, door, address))
@@ -174,7 +179,7 @@ impl<D: Disk> Core<D> {
             self.offer_parked()?;
             self.read_door()?;
             self.read_peers()?;
-            self.ask_free_bytes()?;
+            self.look_round()?;
             self.step(Event::Wake)?;
             self.flush()?;
         }
@@ -183,7 +188,7 @@ impl<D: Disk> Core<D> {
 
     fn sleep(&mut self, events: &mut Events) -> Result<(), EngineError> {
         let now_ns = now().monotonic_ns;
-        let busy = self.engine.has_work() || !self.readable.is_empty();
+        let busy = self.engine.has_work() || !self.readable.is_empty() || self.accept_at_once;
         let wait_ns = match self.engine.next_wake_ns() {
             _ if busy => 0,
             Some(at_ns) => at_ns.saturating_sub(now_ns).min(SLEEP_MAX_NS),
@@ -263,23 +268,30 @@ impl<D: Disk> Core<D> {
         Ok(())
     }
 
-    fn ask_free_bytes(&mut self) -> Result<(), EngineError> {
+    /// Looks, now and then, at what nobody tells of. Whoever has something to read was read from just before.
+    fn look_round(&mut self) -> Result<(), EngineError> {
         let now_ns = now().monotonic_ns;
-        if now_ns < self.free_bytes_at_ns {
+        if now_ns < self.look_at_ns {
             return Ok(());
         }
-        self.free_bytes_at_ns = now_ns + FREE_BYTES_EVERY_NS;
+        self.look_at_ns = now_ns + LOOK_EVERY_NS;
+        let silent = self.peers.iter().filter(|(_, peer)| peer.is_silent(now_ns)).map(|(connection, _)| *connection);
+        for connection in silent.collect::<Vec<_>>() {
+            self.engine.silent(connection, &mut self.actions);
+            self.perform()?;
+        }
         let bytes = self.disk.free_bytes()?;
         self.step(Event::FreeBytes(bytes))
     }
 
     fn accept(&mut self) -> Result<(), EngineError> {
-        while self.accept_again {
-            let Some(listener) = &self.listener else { return Ok(()) };
+        self.accept_at_once = false;
+        for _ in 0..ACCEPTS {
+            let Some(listener) = self.listener.as_ref().filter(|_| self.accept_again) else { return Ok(()) };
             match listener.accept() {
                 // Small answers leave at once. A socket that cannot be set up is a client's bad luck, no more.
                 Ok((stream, _)) => {
-                    if stream.set_nodelay(true).is_ok() {
+                    if stream.set_nodelay(true).is_ok() && system::keep_alive(&stream).is_ok() {
                         self.welcome(Box::new(stream))?;
                     }
                 }
@@ -289,6 +301,7 @@ impl<D: Disk> Core<D> {
                 Err(_) => return Ok(()),
             }
         }
+        self.accept_at_once = true;
         Ok(())
     }
 
@@ -303,8 +316,8 @@ impl<D: Disk> Core<D> {
         }
         self.peers.insert(connection, Peer::new(stream));
         self.step(Event::Opened { connection })?;
-        self.queue(connection);
-        Ok(())
+        // At once: what it has said already counts, however many more come after it.
+        self.read_from(connection)
     }
 
     /// Offers again what found no room, in order; stops at the first that still finds none.
@@ -348,14 +361,19 @@ impl<D: Disk> Core<D> {
             if let Some(peer) = self.peers.get_mut(&connection) {
                 peer.is_queued = false;
             }
-            if self.parked.contains(&connection) {
-                continue;
+            if !self.parked.contains(&connection) {
+                self.read_from(connection)?;
             }
-            if !self.read_peer(connection)? {
-                self.peers.remove(&connection);
-                self.dirty.remove(&connection);
-                self.step(Event::Closed { connection })?;
-            }
+        }
+        Ok(())
+    }
+
+    /// Takes what a peer has sent; it may be gone after that.
+    fn read_from(&mut self, connection: ConnectionId) -> Result<(), EngineError> {
+        if !self.read_peer(connection)? {
+            self.peers.remove(&connection);
+            self.dirty.remove(&connection);
+            self.step(Event::Closed { connection })?;
         }
         Ok(())
     }
@@ -363,6 +381,7 @@ impl<D: Disk> Core<D> {
     /// Takes what a peer has sent, up to a turn's worth. False once it is gone.
     fn read_peer(&mut self, connection: ConnectionId) -> Result<bool, EngineError> {
         let mut taken = 0;
+        let now_ns = now().monotonic_ns;
         loop {
             let Some(peer) = self.peers.get_mut(&connection) else { return Ok(true) };
             if peer.is_throttled() {
@@ -373,7 +392,7 @@ impl<D: Disk> Core<D> {
                 self.queue(connection);
                 return Ok(true);
             }
-            match peer.next(&mut self.pool) {
+            match peer.next(&mut self.pool, now_ns) {
                 Input::Nothing => return Ok(true),
                 Input::End => return Ok(false),
                 Input::Lost(defect) => {
@@ -414,9 +433,12 @@ impl<D: Disk> Core<D> {
     /// Offers a peer's complete frame.
     fn offer_body(&mut self, connection: ConnectionId) -> Result<Taken, EngineError> {
         let Some(peer) = self.peers.get_mut(&connection) else { return Ok(Taken::Yes) };
-        let Input::Body(header, arrived_ns) = peer.next(&mut self.pool) else { return Ok(Taken::Yes) };
+        let now = now();
+        let Input::Body(header, arrived_ns) = peer.next(&mut self.pool, now.monotonic_ns) else {
+            return Ok(Taken::Yes);
+        };
         let event = Event::Frame { connection, header: &header, body: peer.body(&header), arrived_ns };
-        let taken = self.engine.step(now(), event, &mut self.actions)?;
+        let taken = self.engine.step(now, event, &mut self.actions)?;
         if taken == Taken::Yes {
             peer.done(&header, &mut self.pool);
         }

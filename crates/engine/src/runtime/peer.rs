@@ -6,6 +6,7 @@ use std::io::{self, IoSlice, Read, Write};
 use mio::event::Source;
 
 use crate::frame::{Defect, Frame, HEADER_LENGTH, Header, Judgement, judge};
+use crate::limits::SILENCE_MAX_NS;
 
 /// What comes in is read into this much memory first: headers, and frames that fit.
 const SMALL: usize = 64 << 10;
@@ -75,6 +76,8 @@ pub(super) struct Peer {
     /// A body that does not fit, and how much of it is there.
     large: Option<(Vec<u8>, usize)>,
     stage: Stage,
+    /// Since when nothing has come in although a frame is not complete.
+    silent_since_ns: Option<u64>,
     /// It waits for its turn to be read.
     pub(super) is_queued: bool,
     output: VecDeque<Frame>,
@@ -94,6 +97,7 @@ impl Peer {
             end: 0,
             large: None,
             stage: Stage::Head,
+            silent_since_ns: None,
             is_queued: false,
             output: VecDeque::new(),
             output_bytes: 0,
@@ -107,12 +111,29 @@ impl Peer {
         self.output_bytes > OUTPUT_MAX
     }
 
+    /// Whether it has begun a frame and sent nothing for too long. While nothing is read from it that is not its fault.
+    pub(super) fn is_silent(&self, now_ns: u64) -> bool {
+        let since_ns = self.silent_since_ns.filter(|_| !self.closing && !self.is_throttled());
+        since_ns.is_some_and(|since_ns| since_ns.saturating_add(SILENCE_MAX_NS) <= now_ns)
+    }
+
     /// Takes the next thing in. After [`Input::Header`] the caller says [`Peer::expect`] or [`Peer::skip`]; after
     /// [`Input::Body`], once it is done with the body, [`Peer::done`].
-    pub(super) fn next(&mut self, pool: &mut Pool) -> Input {
+    pub(super) fn next(&mut self, pool: &mut Pool, now_ns: u64) -> Input {
         if self.closing {
             return Input::Nothing;
         }
+        let input = self.take(pool);
+        let is_between = matches!(self.stage, Stage::Head) && self.begin == self.end;
+        if !matches!(input, Input::Nothing) || is_between {
+            self.silent_since_ns = None;
+        } else {
+            self.silent_since_ns.get_or_insert(now_ns);
+        }
+        input
+    }
+
+    fn take(&mut self, pool: &mut Pool) -> Input {
         loop {
             let needed = match &self.stage {
                 Stage::Head => HEADER_LENGTH,
@@ -202,6 +223,9 @@ impl Peer {
         }
         let count = read(&mut *self.stream, &mut self.small[self.end..])?;
         self.end += count;
+        if count > 0 {
+            self.silent_since_ns = None;
+        }
         Ok(count > 0)
     }
 
@@ -220,6 +244,7 @@ impl Peer {
                 return Ok(false);
             }
             *filled += count;
+            self.silent_since_ns = None;
         }
         Ok(true)
     }
@@ -282,5 +307,87 @@ fn read(stream: &mut dyn Socket, into: &mut [u8]) -> Result<usize, ()> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(_) => return Err(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::{BODY_MAX, Kind};
+
+    const PART: usize = 100;
+
+    /// A peer, and the client's end of its socket.
+    fn peer() -> (Peer, std::os::unix::net::UnixStream) {
+        let (here, there) = std::os::unix::net::UnixStream::pair().expect("a pair of sockets");
+        here.set_nonblocking(true).expect("a socket that does not block");
+        (Peer::new(Box::new(mio::net::UnixStream::from_std(here))), there)
+    }
+
+    fn frame(body: usize) -> Vec<u8> {
+        Frame::copied(Header::of(Kind::Hello), &vec![7; body]).bytes().to_vec()
+    }
+
+    /// Reads all that there is, as the core does; returns how many frames were complete.
+    fn read_all(peer: &mut Peer, skips: bool, now_ns: u64) -> usize {
+        let mut pool = Pool::default();
+        let mut complete = 0;
+        loop {
+            match peer.next(&mut pool, now_ns) {
+                Input::Header(header) if skips => peer.skip(&header),
+                Input::Header(header) => peer.expect(header, now_ns),
+                Input::Body(header, _) => {
+                    complete += 1;
+                    peer.done(&header, &mut pool);
+                }
+                Input::Nothing => return complete,
+                Input::Wrong(..) | Input::Lost(_) | Input::End => panic!("good frames were sent"),
+            }
+        }
+    }
+
+    #[test]
+    fn silence_counts_from_the_last_byte_of_a_frame_that_is_not_complete() {
+        // A header, a small body, a large one, one that is skipped.
+        for (body, sent, skips) in [
+            (0, PART, false),
+            (2 * PART, HEADER_LENGTH + PART, false),
+            (BODY_MAX, HEADER_LENGTH + PART, false),
+            (2 * PART, HEADER_LENGTH + PART, true),
+        ] {
+            let (mut peer, mut client) = peer();
+            let frame = frame(body);
+            client.write_all(&frame[..sent]).expect("room in the socket");
+            read_all(&mut peer, skips, 5);
+            // Looking again is not hearing something.
+            read_all(&mut peer, skips, 6);
+            assert!(!peer.is_silent(4 + SILENCE_MAX_NS), "{body} {sent}");
+            assert!(peer.is_silent(5 + SILENCE_MAX_NS), "{body} {sent}");
+            client.write_all(&frame[sent..=sent]).expect("room in the socket");
+            read_all(&mut peer, skips, 9);
+            assert!(!peer.is_silent(8 + SILENCE_MAX_NS), "{body} {sent}: one byte is enough");
+            assert!(peer.is_silent(9 + SILENCE_MAX_NS), "{body} {sent}");
+        }
+    }
+
+    #[test]
+    fn between_frames_silence_may_last() {
+        let (mut peer, mut client) = peer();
+        for body in [0, PART] {
+            client.write_all(&frame(body)).expect("room in the socket");
+            assert_eq!(read_all(&mut peer, false, 5), 1);
+            assert!(!peer.is_silent(u64::MAX));
+        }
+    }
+
+    #[test]
+    fn who_is_not_read_from_is_not_silent() {
+        let (mut peer, mut client) = peer();
+        client.write_all(&frame(PART)[..PART]).expect("room in the socket");
+        read_all(&mut peer, false, 5);
+        for _ in 0..=OUTPUT_MAX / BODY_MAX {
+            peer.send(Frame::copied(Header::of(Kind::Hello), &vec![7; BODY_MAX]));
+        }
+        assert!(peer.is_throttled() && !peer.is_silent(u64::MAX));
     }
 }

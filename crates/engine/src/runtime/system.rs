@@ -1,9 +1,10 @@
-//! The few things that only the operating system can say: its clocks, whether they are synchronised, signals to stop.
+//! The few things that only the operating system can say: its clocks, whether they are synchronised, signals to stop,
+//! whether the other end of a silent connection is still there.
 
 #![allow(unsafe_code)] // each call below says why it is sound
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::clock::{Now, SECOND_NS};
@@ -34,6 +35,30 @@ pub(crate) fn is_clock_synchronised() -> bool {
     }
 }
 
+/// Seconds of silence after which the system asks the other end of a connection whether it is still there, seconds between
+/// questions, and how many without an answer end the connection.
+const KEEP_ALIVE: [(libc::c_int, libc::c_int); 3] =
+    [(libc::TCP_KEEPIDLE, 60), (libc::TCP_KEEPINTVL, 10), (libc::TCP_KEEPCNT, 6)];
+
+/// Has the system find out when the other end of a TCP connection is gone without a word: an idle client may be silent
+/// for as long as it lives.
+pub(crate) fn keep_alive(stream: &impl AsRawFd) -> io::Result<()> {
+    let set = |level: libc::c_int, option: libc::c_int, value: libc::c_int| {
+        let length = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
+        let pointer = (&raw const value).cast();
+        // SAFETY: the descriptor is open for as long as `stream` is borrowed; the call reads one integer, which lives
+        // through it.
+        match unsafe { libc::setsockopt(stream.as_raw_fd(), level, option, pointer, length) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    for (option, value) in KEEP_ALIVE {
+        set(libc::IPPROTO_TCP, option, value)?;
+    }
+    set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)
+}
+
 /// Turns SIGTERM and SIGINT into something to read: the returned descriptor is readable once one has come in. Call it
 /// before any thread is started, for threads inherit what is blocked here.
 ///
@@ -56,5 +81,34 @@ pub fn stop_signals() -> io::Result<OwnedFd> {
             return Err(io::Error::last_os_error());
         }
         Ok(OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    fn option(stream: &TcpStream, level: libc::c_int, option: libc::c_int) -> libc::c_int {
+        let mut value: libc::c_int = -1;
+        let mut length: libc::socklen_t = 4;
+        let pointer = (&raw mut value).cast();
+        // SAFETY: the descriptor is open; the call writes at most the four bytes of `value`, which lives through it.
+        let done = unsafe { libc::getsockopt(stream.as_raw_fd(), level, option, pointer, &raw mut length) };
+        assert_eq!(done, 0, "{}", io::Error::last_os_error());
+        value
+    }
+
+    #[test]
+    fn a_silent_connection_is_watched_by_the_system() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("a connection");
+        assert_eq!(option(&client, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 0);
+        keep_alive(&client).expect("options that a TCP socket has");
+        assert_eq!(option(&client, libc::SOL_SOCKET, libc::SO_KEEPALIVE), 1);
+        for (name, value) in KEEP_ALIVE {
+            assert_eq!(option(&client, libc::IPPROTO_TCP, name), value);
+        }
     }
 }

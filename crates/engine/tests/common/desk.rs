@@ -114,6 +114,20 @@ impl Desk {
         self.perform(actions);
     }
 
+    /// A connection has begun a frame, and nothing of it came for too long.
+    pub fn fall_silent(&mut self, connection: ConnectionId) {
+        let mut actions = Vec::new();
+        self.engine.silent(connection, &mut actions);
+        self.perform(actions);
+    }
+
+    /// Time goes on, without anything else happening.
+    pub fn pass(&mut self, time_ns: u64) {
+        self.now.wall_ns += time_ns;
+        self.now.monotonic_ns += time_ns;
+        self.settle();
+    }
+
     /// What was said to a connection first.
     pub fn answer(&mut self, connection: ConnectionId) -> Option<Frame> {
         let index = self.said.iter().position(|(to, _)| *to == connection)?;

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test file uses a part of it")]
 
 pub mod desk;
+pub mod written;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

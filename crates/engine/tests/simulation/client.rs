@@ -375,6 +375,8 @@ impl Client {
                 self.leaves = true;
                 Ok(())
             }
+            // The connection's end, which it finds out about next.
+            ErrorCode::Unauthenticated => Ok(()),
             ErrorCode::RequestTooOld if model.is_answered(&(self.session, header.request)) => Ok(()),
             ErrorCode::Busy
             | ErrorCode::DeadlineExceeded

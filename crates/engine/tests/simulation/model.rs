@@ -95,6 +95,12 @@ impl Model {
         self.entries.len() as u64
     }
 
+    /// The highest number of a session that a durable entry has, 0 if none.
+    pub fn highest(&self, session: &[u8; 16]) -> u64 {
+        let of_session = self.commands.range((*session, 0)..=(*session, u64::MAX));
+        of_session.map(|((_, request), _)| *request).next_back().unwrap_or(0)
+    }
+
     /// Whether this was answered with a reply.
     pub fn is_answered(&self, key: &Key) -> bool {
         self.said.contains_key(key)

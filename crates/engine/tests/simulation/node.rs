@@ -8,8 +8,8 @@ use qenex_engine::credential::Credential;
 use qenex_engine::engine::{
     Action, Admission, CheckpointDone, CheckpointJob, ConnectionId, Engine, Event, Group, Setup, Taken,
 };
-use qenex_engine::frame::{Header, Judgement, Kind, Operation, judge};
-use qenex_engine::limits::{Configuration, Limits};
+use qenex_engine::frame::{ErrorCode, Header, Judgement, Kind, Operation, Welcome, judge};
+use qenex_engine::limits::{Configuration, HELLO_WITHIN_NS, Limits};
 use qenex_engine::recover::Opened;
 use qenex_journal::checkpoint::Writer;
 use qenex_journal::derived::{SealJob, SegmentError};
@@ -40,6 +40,7 @@ enum Job {
 /// A connection: what is on its way in both directions.
 struct Line {
     client: usize,
+    opened_ns: u64,
     inbound: VecDeque<Vec<u8>>,
     /// Admitted by its header; the body is there too, when it is its turn.
     admitted: Option<(Vec<u8>, u64)>,
@@ -69,6 +70,8 @@ pub struct Node {
     lines: BTreeMap<ConnectionId, Line>,
     next_line: ConnectionId,
     parked: VecDeque<ConnectionId>,
+    /// The highest request of each session that the engine has taken in this life.
+    taken: BTreeMap<[u8; 16], u64>,
     writing: Option<Group>,
     preparing: Option<PrepareJob<SimDisk>>,
     jobs: VecDeque<Job>,
@@ -114,6 +117,7 @@ impl Node {
             lines: BTreeMap::new(),
             next_line: 1,
             parked: VecDeque::new(),
+            taken: BTreeMap::new(),
             writing: None,
             preparing: None,
             jobs: VecDeque::new(),
@@ -127,6 +131,11 @@ impl Node {
 
     pub fn engine(&self) -> &Engine<SimDisk> {
         &self.engine
+    }
+
+    /// Whether a group is about to be written.
+    pub fn is_writing(&self) -> bool {
+        self.writing.is_some()
     }
 
     /// The file of the journal that is written.
@@ -231,6 +240,19 @@ impl Node {
         if header.kind() == Some(Kind::Welcome) {
             let durable = around.model.durable();
             ensure(header.position_entry <= durable, || "a welcome of what is not durable".to_owned())?;
+            // A client goes on above it, so that no number is used twice: whatever was taken counts, durable or not.
+            let said = Welcome::read(body)?.row.highest_request;
+            let taken = self.taken.get(&header.session).copied().unwrap_or(0);
+            let highest = taken.max(around.model.highest(&header.session));
+            // Of the bug that forgets requests this would be enough to see it; that they are done twice must be seen too.
+            let is_right = said == highest || self.bug == Some(Bug::RetryForgotten);
+            ensure(is_right, || format!("a welcome speaks of {said} requests, and {highest} were taken"))?;
+        }
+        if header.error == ErrorCode::Unauthenticated.number() {
+            // They all have the credential: this one was slow.
+            let waited_ns = self.lines.get(&connection).map(|line| around.now.monotonic_ns - line.opened_ns);
+            ensure(waited_ns >= Some(HELLO_WITHIN_NS), || format!("closed after {waited_ns:?} ns"))?;
+            around.stats.strangers += 1;
         }
         if let Some(line) = self.lines.get_mut(&connection).filter(|line| !line.closed) {
             line.outbound.push_back(bytes.to_vec());
@@ -253,6 +275,7 @@ impl Node {
         self.next_line += 1;
         let line = Line {
             client,
+            opened_ns: around.now.monotonic_ns,
             inbound: VecDeque::from([frame]),
             admitted: None,
             outbound: VecDeque::new(),
@@ -323,6 +346,12 @@ impl Node {
             line.admitted = Some((frame, arrived_ns));
             return Ok(taken);
         }
+        let is_refused = |action: &Action| matches!(action, Action::Send { frame, .. } if frame.header().error != 0);
+        let writes = Operation::from_number(header.operation).is_some_and(Operation::writes);
+        if writes && !actions.iter().any(is_refused) {
+            let highest = self.taken.entry(header.session).or_default();
+            *highest = (*highest).max(header.request);
+        }
         // A read is answered at once.
         for action in &actions {
             if let Action::Send { frame: answer, .. } = action
@@ -364,7 +393,7 @@ impl Node {
         let Some(mut group) = self.writing.take() else { return Ok(()) };
         let tip = *self.journal.tip();
         if self.bug == Some(Bug::AnsweredBeforeTheSync) {
-            self.disk.lie(Lies { sync: true, sync_folder: false });
+            self.disk.lie(Lies { sync: true, sync_folder: false, of: "" });
         }
         let appended = self.journal.append(tip.number, &tip.hash, tip.epoch, group.builder_mut())?;
         if self.bug == Some(Bug::AnsweredBeforeTheSync) {

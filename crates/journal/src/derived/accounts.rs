@@ -46,6 +46,8 @@ struct Snapshot {
     next_page: usize,
     /// Pages after it that have changed since, as they were.
     changed: BTreeMap<usize, Vec<Account>>,
+    /// A bit for each page that was ever put there: every change of an account asks for it.
+    kept: Vec<u64>,
 }
 
 impl Accounts {
@@ -94,7 +96,14 @@ impl Accounts {
     /// From here on the accounts as they are now can be had with [`Self::snapshot_step`].
     pub(crate) fn begin_snapshot(&mut self) {
         assert!(self.snapshot.is_none(), "one checkpoint at a time");
-        self.snapshot = Some(Snapshot { length: self.rows.len(), next_page: 0, changed: BTreeMap::new() });
+        let length = self.rows.len();
+        let kept = vec![0; length.div_ceil(PAGE).div_ceil(64)];
+        self.snapshot = Some(Snapshot { length, next_page: 0, changed: BTreeMap::new(), kept });
+    }
+
+    /// The snapshot under way, if there is one, is not wanted any more.
+    pub(crate) fn forget_snapshot(&mut self) {
+        self.snapshot = None;
     }
 
     /// The next accounts of the snapshot, at most `max_pages` pages; `None` when there are no more, which ends it.
@@ -120,9 +129,14 @@ impl Accounts {
     fn keep_page(&mut self, slot: Slot) {
         let Some(snapshot) = &mut self.snapshot else { return };
         let page = slot as usize / PAGE;
-        if page < snapshot.next_page || slot as usize >= snapshot.length || snapshot.changed.contains_key(&page) {
+        if page < snapshot.next_page || slot as usize >= snapshot.length {
             return;
         }
+        let (word, bit) = (&mut snapshot.kept[page / 64], 1 << (page % 64));
+        if *word & bit != 0 {
+            return;
+        }
+        *word |= bit;
         let rows = page_rows(page, snapshot.length).map(|slot| self.rows.at(slot).0).collect();
         snapshot.changed.insert(page, rows);
     }

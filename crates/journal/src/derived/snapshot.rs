@@ -59,6 +59,11 @@ impl<D: Disk> LedgerStore<D> {
         }
     }
 
+    /// Forgets the checkpoint under way, if there is one: another can begin.
+    pub fn forget_checkpoint(&mut self) {
+        self.accounts.forget_snapshot();
+    }
+
     /// Copies the next accounts of the checkpoint under way, at most `max_pages` pages of 64; `None` when there are no
     /// more, which ends it.
     pub fn checkpoint_step(&mut self, max_pages: usize) -> Option<Vec<Account>> {

@@ -233,11 +233,11 @@ fn a_full_disk_takes_what_fits_and_says_so() {
 #[test]
 fn a_lying_disk_loses_what_it_said_was_synced() {
     let (disk, file) = half_synced();
-    disk.lie(Lies { sync: true, sync_folder: false });
+    disk.lie(Lies { sync: true, sync_folder: false, of: "" });
     file.sync().expect("it says so");
     assert!((0..20).any(|seed| disk.crash(seed).contents("a").expect("named")[0] == 1));
     let disk = SimDisk::new();
-    disk.lie(Lies { sync: false, sync_folder: true });
+    disk.lie(Lies { sync: false, sync_folder: true, of: "" });
     disk.create("a", Caching::Cached).expect("made");
     disk.sync_folder("").expect("it says so");
     assert!((0..20).any(|seed| disk.crash(seed).contents("a").is_none()));

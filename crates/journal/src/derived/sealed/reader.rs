@@ -215,8 +215,9 @@ impl<D: Disk> SealedSegment<D> {
     /// The block, from the cache or the disk.
     ///
     /// # Panics
-    /// When it cannot be read, which ends the process: answers may not depend on what cannot be known. A damaged file
-    /// is put aside first, so that the next start makes it anew.
+    /// When it cannot be read: answers may not depend on what cannot be known, and whoever asks here has no way to
+    /// return an error. What is unwound with is the [`SegmentError`], so that whoever runs the work can return it. A
+    /// damaged file is put aside first, so that a start makes it anew.
     pub(super) fn block(&self, block: u32) -> Block {
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(bytes) = cache().get(self.number(), block) {
@@ -227,21 +228,19 @@ impl<D: Disk> SealedSegment<D> {
                 cache().put(self.number(), block, Arc::clone(&bytes));
                 bytes
             }
-            Err(error) => self.give_up(&error),
+            Err(error) => self.give_up(error),
         }
     }
 
     #[cold]
-    fn give_up(&self, error: &SegmentError) -> ! {
-        let name = file_name(self.number());
-        let aside = match error {
-            SegmentError::Disk(_) => String::new(),
-            SegmentError::Damaged { .. } => match self.disk.rename(&name, &format!("{name}.damaged")) {
-                Ok(()) => format!("; it now lies at {name}.damaged, and the next start makes it anew"),
+    fn give_up(&self, mut error: SegmentError) -> ! {
+        if let SegmentError::Damaged { name, what } = &mut error {
+            what.push_str(&match self.disk.rename(name, &format!("{name}.damaged")) {
+                Ok(()) => format!("; it now lies at {name}.damaged"),
                 Err(error) => format!("; it could not be put aside: {error}"),
-            },
-        };
-        panic!("{error}{aside}");
+            });
+        }
+        std::panic::resume_unwind(Box::new(error))
     }
 
     /// The row `row` of a table.

@@ -114,6 +114,14 @@ pub(super) enum Change {
     Folder(String),
 }
 
+impl Change {
+    fn name(&self) -> &str {
+        match self {
+            Self::Name(name, _) | Self::Folder(name) => name,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 struct Names {
     files: BTreeMap<String, usize>,
@@ -173,10 +181,11 @@ impl Image {
         self.open.push((folder.to_owned(), changes));
     }
 
-    pub(super) fn sync_folder(&mut self, folder: &str) {
+    /// Makes a folder's changes durable, but for those of which a name is not `honest`.
+    pub(super) fn sync_folder(&mut self, folder: &str, honest: impl Fn(&str) -> bool) {
         let durable = &mut self.durable;
         self.open.retain(|(of, changes)| {
-            if of != folder {
+            if of != folder || !changes.iter().all(|change| honest(change.name())) {
                 return true;
             }
             changes.iter().for_each(|change| durable.apply(change));

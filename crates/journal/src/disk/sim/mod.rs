@@ -69,6 +69,8 @@ pub struct Lies {
     pub sync: bool,
     /// [`Disk::sync_folder`] returns at once and makes nothing durable.
     pub sync_folder: bool,
+    /// All this is so only of files whose names begin with this.
+    pub of: &'static str,
 }
 
 #[derive(Debug)]
@@ -266,7 +268,7 @@ impl State {
         if off { self.alive() } else { outcome }
     }
 
-    fn sync(&mut self, inode: usize) -> io::Result<()> {
+    fn sync(&mut self, inode: usize, name: &str) -> io::Result<()> {
         if self.point()? {
             return self.alive();
         }
@@ -274,7 +276,7 @@ impl State {
             self.image.inode(inode).fail_sync();
             return Err(io::Error::from_raw_os_error(libc::EIO));
         }
-        if !self.lies.sync {
+        if !self.lies.sync || !name.starts_with(self.lies.of) {
             self.image.inode(inode).sync();
         }
         Ok(())
@@ -372,9 +374,8 @@ impl Disk for SimDisk {
             if off {
                 return state.alive();
             }
-            if !state.lies.sync_folder {
-                state.image.sync_folder(folder);
-            }
+            let lies = state.lies;
+            state.image.sync_folder(folder, |name| !lies.sync_folder || !name.starts_with(lies.of));
             Ok(())
         });
         synced.map_err(|source| DiskError::new(Operation::SyncFolder, folder, source))
@@ -444,7 +445,7 @@ impl DiskFile for SimFile {
     }
 
     fn sync(&self) -> Result<()> {
-        let synced = self.disk.state().sync(self.inode);
+        let synced = self.disk.state().sync(self.inode, &self.name);
         synced.map_err(|source| DiskError::new(Operation::Sync, &self.name, source))
     }
 

@@ -144,14 +144,14 @@ fn what_was_acknowledged_is_there_once_and_nothing_else() {
 
 #[test]
 fn the_simulation_sees_a_sync_that_is_skipped() {
-    let lies = Lies { sync: true, sync_folder: false };
+    let lies = Lies { sync: true, sync_folder: false, of: "" };
     let caught = (0..50).filter(|seed| World::new(*seed, lies).run(4).is_err()).count();
     assert!(caught > 40, "{caught} of 50");
 }
 
 #[test]
 fn the_simulation_sees_a_folder_that_is_not_synced() {
-    let lies = Lies { sync: false, sync_folder: true };
+    let lies = Lies { sync: false, sync_folder: true, of: "" };
     let caught = (0..50).filter(|seed| World::new(*seed, lies).run(4).is_err()).count();
     assert!(caught > 25, "{caught} of 50");
 }
