@@ -10,7 +10,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from qenex import bootstrap
+from qenex import bootstrap, parent
 from qenex.errors import QenexError
 from qenex.exits import ExitCode, exit_code
 from qenex.kernel import _native
@@ -28,16 +28,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         An `ExitCode`; what went wrong is printed to the error stream.
     """
-    settings = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
+    arguments = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
     try:
-        _serve(bootstrap.initialise(settings).settings)
+        _serve(bootstrap.initialise(arguments.settings).settings, until_input_ends=arguments.until_input_ends)
     except QenexError as error:
         sys.stderr.write(f"engine: {error}\n")
         return exit_code(error)
     return ExitCode.OK
 
 
-def _serve(settings: Settings) -> None:
+def _serve(settings: Settings, *, until_input_ends: bool) -> None:
     folder = bootstrap.book_folder(settings)
     # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
     # of the interpreter but never returns to it either.
@@ -46,6 +46,8 @@ def _serve(settings: Settings) -> None:
     signal.set_wakeup_fd(stop_write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
+    if until_input_ends:
+        parent.end_with_input()
     engine = _native.Engine(
         path=str(folder),
         book=folder.name,

@@ -19,7 +19,7 @@ from qenex.cli.output import Home, Json, Output, example
 from qenex.cli.processes import Child, check_address, read_run_file
 from qenex.errors import ClockUnconfirmed
 from qenex.errors.engine import BY_NUMBER
-from qenex.settings import Settings
+from qenex.settings import UNTIL_INPUT_ENDS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -94,7 +94,8 @@ class _Instance:
 
     def _serve(self, name: str, module: str, run_file: Path) -> dict[str, Any] | None:
         """Starts a process and waits until it serves; what it has published, or None when asked to stop before."""
-        child = Child(name, [sys.executable, "-m", module, *self._settings.arguments()], self._changed)
+        command = [sys.executable, "-m", module, *self._settings.arguments(), UNTIL_INPUT_ENDS]
+        child = Child(name, command, self._changed)
         self._children.append(child)
         published: dict[str, Any] = {}
 

@@ -91,6 +91,15 @@ def test_waiting_ends_when_it_answers_dies_takes_too_long_or_is_called_off(run: 
         run("raise SystemExit(3)").wait_until(never, seconds=30, stop=never)
 
 
+def test_a_child_has_an_input_that_ends_when_we_do(run: Callable[[str], Child]) -> None:
+    child = run("import sys; print('up', flush=True); sys.stdin.read(); sys.exit(5)")
+    assert child.wait_until(up(child), seconds=30, stop=never)
+    assert child.running
+    assert child.process.stdin is not None
+    child.process.stdin.close()
+    assert child.process.wait(30) == 5
+
+
 def test_stopping_asks_first_and_kills_only_without_patience(run: Callable[[str], Child]) -> None:
     child = run(SLEEP)
     assert child.wait_until(up(child), seconds=30, stop=never)
