@@ -176,12 +176,13 @@ class Transactions:
         result = outcome.results[0]
         first = await self._ledger.lookup_outcomes([transfer.id]) if result[1] == _BURNED else {}
         error = explain(transfer, result, row=0, key=key, first=first)
-        if isinstance(error, InsufficientFunds) and result[1] != _BURNED:
+        if isinstance(error, InsufficientFunds) and result[1] != _BURNED and transfer.asset is not None:
             error = type(error)(
                 transfer.id,
                 account_id=error.account_id,
                 available_minor=await self._ledger.available(error.account_id, debit=isinstance(error, ExceedsCredits)),
                 requested_minor=transfer.amount_minor,
+                in_words=transfer.asset.in_words,
                 timestamp_ns=result[0],
             )
         raise error
