@@ -307,3 +307,32 @@ fn a_status_says_that_storage_is_full_once_not_even_one_row_fits() {
     }
     assert_eq!(writable(&mut desk), u32::from(full));
 }
+
+#[test]
+fn what_was_seen_here_is_not_ahead_of_a_wall_clock_that_was_set_back() {
+    let mut desk = desk();
+    let connection = desk.greet(SESSION, SECRET);
+    let first = desk.ask(connection, &request(header(Operation::CreateAccounts, 2), account(3).as_bytes()));
+    desk.now.wall_ns -= 60 * SECOND_NS;
+    let seen_timestamp = first.header().timestamp;
+    let frame = request(Header { seen_timestamp, ..header(Operation::CreateAccounts, 3) }, account(4).as_bytes());
+    let second = desk.ask(connection, &frame);
+    assert_eq!(second.header().kind(), Some(Kind::Reply), "{}", String::from_utf8_lossy(second.body()));
+    assert!(second.header().timestamp > seen_timestamp);
+}
+
+#[test]
+fn a_session_is_opened_also_while_the_clock_is_unconfirmed_and_takes_no_time_from_it() {
+    let mut desk = desk();
+    let before = desk.engine.state().timestamp();
+    desk.now.wall_ns += 3_601 * SECOND_NS;
+    let connection = desk.greet([6; 16], SECRET);
+    assert_eq!(desk.engine.state().timestamp(), before + 1);
+    let session = [6; 16];
+    let status = desk.ask(connection, &request(Header { session, ..header(Operation::GetStatus, 1) }, &[]));
+    let status = Status::read_from_bytes(status.body()).unwrap();
+    assert_eq!(status.writable, u32::from(ErrorCode::ClockUnconfirmed.number()));
+    let write = Header { session, ..header(Operation::CreateAccounts, 2) };
+    let refused = desk.ask(connection, &request(write, account(3).as_bytes()));
+    assert_eq!(refused.header().error, ErrorCode::ClockUnconfirmed.number());
+}

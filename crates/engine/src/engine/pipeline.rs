@@ -188,8 +188,8 @@ impl Pipeline {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Room for an entry of `events` events, and its timestamp. Whatever is due before it is expired by an entry of
-    /// its own, right before.
+    /// Room for an entry of `events` events, and its timestamp: as early as can be while the clock is not confirmed.
+    /// Whatever is due before it is expired by an entry of its own, right before.
     pub(super) fn room_for(
         &mut self,
         context_length: usize,
@@ -198,7 +198,7 @@ impl<D: Disk> Engine<D> {
         seen_timestamp: u64,
     ) -> Result<Room, Refusal> {
         let slots = events.max(1) as u64;
-        let at_least = self.clock.wall_ns().max(seen_timestamp);
+        let at_least = if self.clock.is_confirmed() { self.clock.wall_ns().max(seen_timestamp) } else { 0 };
         let mut timestamp = at_least.max(self.pipeline.last_timestamp.saturating_add(slots));
         if timestamp > TIMESTAMP_MAX - BATCH_MAX as u64 {
             return Err((ErrorCode::ClockAhead, "the last timestamp there is would be passed".to_owned()));
