@@ -6,19 +6,23 @@ The work is the native module's; Python only reads settings, publishes the addre
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from qenex import bootstrap, parent
+from qenex import bootstrap, parent, progress
 from qenex.errors import QenexError
 from qenex.exits import ExitCode, exit_code
 from qenex.kernel import _native
 from qenex.settings import from_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from qenex.progress import Tell
     from qenex.settings import Settings
 
 
@@ -31,10 +35,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
     try:
         _serve(bootstrap.initialise(arguments.settings).settings, until_input_ends=arguments.until_input_ends)
+    except _AskedToStop:
+        pass  # it had not begun: the book is as it was
     except QenexError as error:
         sys.stderr.write(f"engine: {error}\n")
         return exit_code(error)
     return ExitCode.OK
+
+
+class _AskedToStop(Exception):
+    """A signal came while the journal was being replayed."""
 
 
 def _serve(settings: Settings, *, until_input_ends: bool) -> None:
@@ -48,18 +58,24 @@ def _serve(settings: Settings, *, until_input_ends: bool) -> None:
         signal.signal(number, lambda *_: None)
     if until_input_ends:
         parent.end_with_input()
-    engine = _native.Engine(
-        path=str(folder),
-        book=folder.name,
-        owner_token=bootstrap.owner_token(settings),
-        address=(settings.host, settings.binary_port),
-        sessions_max=settings.sessions_max,
-        connections_max=settings.connections_max,
-        window_requests=settings.window_requests,
-        window_bytes=settings.window_bytes,
-        confirm_clock=False,
-        stop_fd=stop_read,
-    )
+    # Whoever started it as a part of something shows this; started alone, it does so itself.
+    showing: AbstractContextManager[Tell | None] = nullcontext()
+    if not until_input_ends:
+        showing = progress.shown("replaying the journal", "entries", name="engine")
+    with showing as show, _replaying(settings, stop_read, show) as tell:
+        engine = _native.Engine(
+            path=str(folder),
+            book=folder.name,
+            owner_token=bootstrap.owner_token(settings),
+            address=(settings.host, settings.binary_port),
+            sessions_max=settings.sessions_max,
+            connections_max=settings.connections_max,
+            window_requests=settings.window_requests,
+            window_bytes=settings.window_bytes,
+            confirm_clock=False,
+            stop_fd=stop_read,
+            progress=tell,
+        )
     for note in engine.notes:
         sys.stderr.write(f"engine: {note}\n")
     address = ":".join(map(str, engine.address or ()))
@@ -68,6 +84,23 @@ def _serve(settings: Settings, *, until_input_ends: bool) -> None:
         engine.wait()
     finally:
         settings.engine_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replaying(settings: Settings, stop: int, show: Tell | None) -> Iterator[Tell]:
+    """Publishes how far the replay of the journal is, and ends it once `stop` is readable."""
+
+    def tell(done: int, total: int) -> None:
+        if select.select([stop], [], [], 0)[0]:
+            raise _AskedToStop
+        bootstrap.write_run_file(settings.replay_file, {"pid": os.getpid(), "done": done, "total": total})
+        if show is not None:
+            show(done, total)
+
+    try:
+        yield tell
+    finally:
+        settings.replay_file.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

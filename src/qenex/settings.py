@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         return self.run_folder / "engine.json"
 
     @property
+    def replay_file(self) -> Path:
+        """Written by the engine while it replays its journal: `pid`, `done` and `total`, in entries."""
+        return self.run_folder / "replay.json"
+
+    @property
     def http_file(self) -> Path:
         """Written by the HTTP process once it serves: `pid`, `http`, `metrics`."""
         return self.run_folder / "http.json"
@@ -151,14 +156,14 @@ def from_arguments(program: str, description: str, argv: Sequence[str] | None = 
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=name, help=f"{field.description} (default: {field.default})"
         )
+    parser.add_argument(UNTIL_INPUT_ENDS, action="store_true", help="End, as on SIGTERM, when the standard input does")
+    flags = vars(parser.parse_args(argv))
+    until_input_ends = flags.pop("until_input_ends")
     try:
         return Arguments(Settings.load(flags), until_input_ends)
     except InvalidSettings as error:
         parser.error(str(error))
 
-    parser.add_argument(UNTIL_INPUT_ENDS, action="store_true", help="End, as on SIGTERM, when the standard input does")
-    flags = vars(parser.parse_args(argv))
-    until_input_ends = flags.pop("until_input_ends")
 
 def template() -> str:
     """The settings file that a new home starts with: every setting, its meaning and its default, commented out."""

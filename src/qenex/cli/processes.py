@@ -96,19 +96,34 @@ class Child:
         self._reader.join(timeout=1)
         return ProcessDied(self.name, self.process.wait(), tuple(self.last_lines))
 
-    def wait_until(self, answers: Callable[[], bool], *, seconds: float, stop: Callable[[], bool]) -> bool:
+    def wait_until(
+        self,
+        answers: Callable[[], bool],
+        *,
+        seconds: float,
+        stop: Callable[[], bool],
+        progress: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Waits until `answers` says so; False when `stop` said so before.
+
+        Args:
+            answers: whether it does.
+            seconds: how long it may show no sign.
+            stop: whether the wait is called off.
+            progress: its signs: as long as this changes, it is waited for.
 
         Raises:
             ProcessDied: it ended instead.
             StartTimeout: nothing happened for so long.
         """
-        until = time.monotonic() + seconds
+        last, until = progress(), time.monotonic() + seconds
         while not answers():
             if stop():
                 return False
             if not self.running:
                 raise self.died()
+            if (now := progress()) != last:
+                last, until = now, time.monotonic() + seconds
             if time.monotonic() > until:
                 raise StartTimeout(self.name, seconds)
             time.sleep(POLL_SECONDS)
