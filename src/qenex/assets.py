@@ -80,6 +80,10 @@ class Asset:
         """Minor units as the text of an amount, for example `12.50`."""
         return to_text(amount_minor, self.scale)
 
+    def in_words(self, amount_minor: int) -> str:
+        """Minor units as they are said to a person, for example `12.50 EUR`."""
+        return f"{self.to_text(amount_minor)} {self.code}"
+
 
 class Assets:
     """The assets of one institution: those of ISO 4217, QXC, and the ones it registered."""

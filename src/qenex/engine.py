@@ -6,19 +6,23 @@ The work is the native module's; Python only reads settings, publishes the addre
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from qenex import bootstrap
+from qenex import bootstrap, parent, progress
 from qenex.errors import QenexError
 from qenex.exits import ExitCode, exit_code
 from qenex.kernel import _native
 from qenex.settings import from_arguments
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
 
+    from qenex.progress import Tell
     from qenex.settings import Settings
 
 
@@ -28,16 +32,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         An `ExitCode`; what went wrong is printed to the error stream.
     """
-    settings = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
+    arguments = from_arguments("python -m core.financial_engine", "The QENEX ledger engine.", argv)
     try:
-        _serve(bootstrap.initialise(settings).settings)
+        _serve(bootstrap.initialise(arguments.settings).settings, until_input_ends=arguments.until_input_ends)
+    except _AskedToStop:
+        pass  # it had not begun: the book is as it was
     except QenexError as error:
         sys.stderr.write(f"engine: {error}\n")
         return exit_code(error)
     return ExitCode.OK
 
 
-def _serve(settings: Settings) -> None:
+class _AskedToStop(Exception):
+    """A signal came while the journal was being replayed."""
+
+
+def _serve(settings: Settings, *, until_input_ends: bool) -> None:
     folder = bootstrap.book_folder(settings)
     # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
     # of the interpreter but never returns to it either.
@@ -46,18 +56,26 @@ def _serve(settings: Settings) -> None:
     signal.set_wakeup_fd(stop_write)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    engine = _native.Engine(
-        path=str(folder),
-        book=folder.name,
-        owner_token=bootstrap.owner_token(settings),
-        address=(settings.host, settings.binary_port),
-        sessions_max=settings.sessions_max,
-        connections_max=settings.connections_max,
-        window_requests=settings.window_requests,
-        window_bytes=settings.window_bytes,
-        confirm_clock=False,
-        stop_fd=stop_read,
-    )
+    if until_input_ends:
+        parent.end_with_input()
+    # Whoever started it as a part of something shows this; started alone, it does so itself.
+    showing: AbstractContextManager[Tell | None] = nullcontext()
+    if not until_input_ends:
+        showing = progress.shown("replaying the journal", "entries", name="engine")
+    with showing as show, _replaying(settings, stop_read, show) as tell:
+        engine = _native.Engine(
+            path=str(folder),
+            book=folder.name,
+            owner_token=bootstrap.owner_token(settings),
+            address=(settings.host, settings.binary_port),
+            sessions_max=settings.sessions_max,
+            connections_max=settings.connections_max,
+            window_requests=settings.window_requests,
+            window_bytes=settings.window_bytes,
+            confirm_clock=False,
+            stop_fd=stop_read,
+            progress=tell,
+        )
     for note in engine.notes:
         sys.stderr.write(f"engine: {note}\n")
     address = ":".join(map(str, engine.address or ()))
@@ -66,6 +84,23 @@ def _serve(settings: Settings) -> None:
         engine.wait()
     finally:
         settings.engine_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def _replaying(settings: Settings, stop: int, show: Tell | None) -> Iterator[Tell]:
+    """Publishes how far the replay of the journal is, and ends it once `stop` is readable."""
+
+    def tell(done: int, total: int) -> None:
+        if select.select([stop], [], [], 0)[0]:
+            raise _AskedToStop
+        bootstrap.write_run_file(settings.replay_file, {"pid": os.getpid(), "done": done, "total": total})
+        if show is not None:
+            show(done, total)
+
+    try:
+        yield tell
+    finally:
+        settings.replay_file.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

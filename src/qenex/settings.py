@@ -11,7 +11,7 @@ import argparse
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -117,6 +117,11 @@ class Settings(BaseSettings):
         return self.run_folder / "engine.json"
 
     @property
+    def replay_file(self) -> Path:
+        """Written by the engine while it replays its journal: `pid`, `done` and `total`, in entries."""
+        return self.run_folder / "replay.json"
+
+    @property
     def http_file(self) -> Path:
         """Written by the HTTP process once it serves: `pid`, `http`, `metrics`."""
         return self.run_folder / "http.json"
@@ -126,8 +131,19 @@ class Settings(BaseSettings):
         return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in type(self).model_fields]
 
 
-def from_arguments(program: str, description: str, argv: Sequence[str] | None = None) -> Settings:
-    """Settings of a process that takes no other arguments than settings.
+UNTIL_INPUT_ENDS = "--until-input-ends"
+"""Flag of a process: its standard input is a pipe from whoever started it, and it is to end when that one does."""
+
+
+class Arguments(NamedTuple):
+    """What a process was started with."""
+
+    settings: Settings
+    until_input_ends: bool
+
+
+def from_arguments(program: str, description: str, argv: Sequence[str] | None = None) -> Arguments:
+    """Arguments of a process that takes settings and `UNTIL_INPUT_ENDS`.
 
     Ends the process with code 2 and one line for each wrong value when they are wrong.
     """
@@ -140,8 +156,11 @@ def from_arguments(program: str, description: str, argv: Sequence[str] | None = 
         parser.add_argument(
             f"--{name.replace('_', '-')}", dest=name, help=f"{field.description} (default: {field.default})"
         )
+    parser.add_argument(UNTIL_INPUT_ENDS, action="store_true", help="End, as on SIGTERM, when the standard input does")
+    flags = vars(parser.parse_args(argv))
+    until_input_ends = flags.pop("until_input_ends")
     try:
-        return Settings.load(vars(parser.parse_args(argv)))
+        return Arguments(Settings.load(flags), until_input_ends)
     except InvalidSettings as error:
         parser.error(str(error))
 

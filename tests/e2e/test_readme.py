@@ -46,7 +46,7 @@ def instance(tmp_path: Path) -> Iterator[tuple[dict[str, str], str, subprocess.P
                 break
         ready = json.loads("".join(lines))["ready"]
         yield environment, ready["http"].removeprefix("http://"), process
-        # Asked, not killed: `start` stops the processes that it runs, which would go on alone without it.
+        # Asked, not killed: `start` then waits until the processes that it runs have ended.
         if process.poll() is None:
             process.terminate()
 

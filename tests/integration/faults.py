@@ -1,4 +1,4 @@
-"""What makes the system calls of a running engine fail: strace, a library between it and libc, a small file system."""
+"""What makes the system calls of a running engine fail or lie: strace, a library before libc, a small file system."""
 
 from __future__ import annotations
 
@@ -116,8 +116,43 @@ ssize_t pread64(int file, void *bytes, size_t count, off_t offset) {
 
 def library_of_short_calls(folder: Path) -> Path:
     """A library for LD_PRELOAD."""
-    source, library = folder / "short.c", folder / "short.so"
-    source.write_text(SHORT_CALLS, encoding="ascii")
+    return _library(folder / "short", SHORT_CALLS)
+
+
+OTHER_CLOCK: Final = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/timex.h>
+#include <time.h>
+
+typedef int (*teller)(clockid_t, struct timespec *);
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    static teller real;
+    if (!real) real = (teller)dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = real(clock, time);
+    const char *ahead = getenv("CLOCK_AHEAD_S");
+    if (!failed && clock == CLOCK_REALTIME && ahead) time->tv_sec += atol(ahead);
+    return failed;
+}
+
+int adjtimex(struct timex *state) {
+    state->status = STA_UNSYNC;
+    return TIME_ERROR;
+}
+"""
+"""A wall clock that nobody has synchronised, and that is wrong by so many seconds."""
+
+
+def other_clock(folder: Path, ahead_s: int = 0) -> dict[str, str]:
+    """Variables that give a process a wall clock of its own, on a machine that says it is not synchronised."""
+    return {"LD_PRELOAD": str(_library(folder / "clock", OTHER_CLOCK)), "CLOCK_AHEAD_S": str(ahead_s)}
+
+
+def _library(path: Path, program: str) -> Path:
+    source, library = path.with_suffix(".c"), path.with_suffix(".so")
+    source.write_text(program, encoding="ascii")
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
     return library
 

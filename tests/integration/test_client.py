@@ -127,6 +127,7 @@ def test_a_refusal_says_what_is_missing_and_its_id_is_not_used_again(client: Qen
         1_000,
         1_001,
     )
+    assert str(refused.value).endswith(": 10.00 EUR available, 10.01 EUR requested")
     client.execute(client.create_transaction(payer.id, payee.id, "10", "EUR"))
     with pytest.raises(IdAlreadyFailed) as burned:
         client.execute(wanted)

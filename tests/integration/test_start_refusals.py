@@ -44,7 +44,8 @@ def test_a_port_in_use_is_named_with_its_flag_and_nothing_is_started(tmp_path: P
 def test_a_book_in_use_is_said_with_the_process_that_has_it(engine: EngineProcess) -> None:
     done = start(engine.home)
     assert done.returncode == ExitCode.IN_USE
-    assert f"is in use by process {engine.pid}" in done.stderr
+    said = [line for line in done.stderr.splitlines() if f"is in use by process {engine.pid}" in line]
+    assert {line.count(str(engine.settings.books_folder)) for line in said} == {1}, "the book is named, and once"
     assert "engine: engine:" not in done.stderr
     assert done.stderr.count("has ended with code") == 1
     assert engine.stop() == ExitCode.OK

@@ -70,7 +70,7 @@ def test_an_error_carries_its_values_and_survives_pickling() -> None:
         "row": 2,
         "timestamp_ns": 9,
     }
-    assert "50 available, 80 requested" in str(error)
+    assert "50 minor units available, 80 minor units requested" in str(error)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  # made a line above
     assert (type(again), again.values, str(again)) == (type(error), error.values, str(error))
 

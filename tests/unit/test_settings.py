@@ -115,7 +115,8 @@ def test_the_template_changes_nothing_until_a_line_is_uncommented(home: Path) ->
 
 def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
     settings = Settings.load({"home": tmp_path / "a b", "http_port": 0, "host": "::1"})
-    assert from_arguments("x", "y", settings.arguments()) == settings
+    assert from_arguments("x", "y", settings.arguments()) == (settings, False)
+    assert from_arguments("x", "y", [*settings.arguments(), "--until-input-ends"]) == (settings, True)
 
 
 def test_a_process_with_wrong_settings_ends_with_two_and_the_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,7 @@ use qenex_engine::server::{Server, ServerConfig};
 use qenex_journal::log::JournalError;
 
 use crate::convert;
+use crate::progress::Progress;
 
 /// Serves a book: to whoever connects to its address, if it has one, and to this process.
 #[pyclass(frozen, module = "qenex.kernel._native")]
@@ -29,10 +30,11 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the book in the folder `path` (after a crash: recovers it) and serves it. `book` is its id, 32 hexadecimal
     /// digits; None takes whichever is there, or makes one. `address` is a host and a port to listen on, port 0 any free one; None serves this process only. Once
-    /// `stop_fd` becomes readable the engine stops as `stop` does.
+    /// `stop_fd` becomes readable the engine stops as `stop` does. `progress` gets entries replayed and entries to replay;
+    /// what it raises ends the start, and leaves the book as it was.
     #[new]
     #[pyo3(signature = (*, path, book, owner_token, address, sessions_max, connections_max, window_requests, window_bytes,
-                        confirm_clock, stop_fd))]
+                        confirm_clock, stop_fd, progress))]
     #[allow(clippy::too_many_arguments)] // named ones, in Python
     fn new(
         py: Python<'_>,
@@ -46,6 +48,7 @@ impl Engine {
         window_bytes: u32,
         confirm_clock: bool,
         stop_fd: Option<i32>,
+        progress: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let book = book.map(|digits| {
             let wrong =
@@ -59,7 +62,9 @@ impl Engine {
         config.limits = Limits { connections_max, window_requests, window_bytes, ..Limits::default() };
         config.confirm_clock = confirm_clock;
         config.stop = stop_fd.map(duplicate).transpose()?;
-        let server = py.detach(|| Server::start(config)).map_err(|error| raised(py, &path, &error))?;
+        let mut progress = Progress::new(progress);
+        let started = py.detach(|| Server::start_telling(config, |applied, of| progress.tell((applied, of))));
+        let server = started.map_err(|error| progress.error(py, &path, &error))?;
         let (address, notes, process) = (server.address(), server.notes().to_vec(), std::process::id());
         Ok(Self { path, address, notes, process, server: Mutex::new(Some(server)) })
     }

@@ -6,6 +6,7 @@
 mod convert;
 mod engine;
 mod ledger;
+mod progress;
 mod verify;
 
 use pyo3::prelude::*;

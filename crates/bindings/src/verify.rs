@@ -1,53 +1,15 @@
 //! Journals verified and backups restored, for the command line.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use qenex_engine::EngineError;
 use qenex_engine::server::random_16;
 use qenex_engine::verify::{Recomputed, restore, verify};
 use qenex_journal::disk::FileDisk;
-use qenex_journal::log::{Ending, VerifyProgress, VerifyReport};
+use qenex_journal::log::{Ending, VerifyReport};
 
-use crate::engine::raised;
-
-/// How often progress is told at most.
-const EVERY: Duration = Duration::from_millis(100);
-
-/// Tells a Python function how far a walk is; what that raises ends the walk.
-struct Progress {
-    function: Py<PyAny>,
-    next: Instant,
-    raised: Option<PyErr>,
-}
-
-impl Progress {
-    fn new(function: Py<PyAny>) -> Self {
-        Self { function, next: Instant::now(), raised: None }
-    }
-
-    fn tell(&mut self, passed: &VerifyProgress) -> Result<(), EngineError> {
-        if Instant::now() < self.next {
-            return Ok(());
-        }
-        let told = Python::attach(|py| {
-            // Ctrl-C is seen by Python alone.
-            py.check_signals()?;
-            self.function.call1(py, (passed.bytes, passed.bytes_total, passed.groups, passed.rows)).map(drop)
-        });
-        self.next = Instant::now() + EVERY;
-        told.map_err(|error| {
-            self.raised = Some(error);
-            EngineError::Stopped("it was asked to end".to_owned())
-        })
-    }
-
-    /// What was raised on the way, or what the walk's own error stands for.
-    fn error(self, py: Python<'_>, path: &str, error: &EngineError) -> PyErr {
-        self.raised.unwrap_or_else(|| raised(py, path, error))
-    }
-}
+use crate::progress::Progress;
 
 /// Walks the chain of the journal in the book's folder `path` and computes everything again, in an empty folder `scratch`.
 /// Of a journal that is being written, `until` is the last group known to be synced.
@@ -60,10 +22,10 @@ pub(crate) fn verify_journal<'py>(
     until: Option<u64>,
     progress: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let mut progress = Progress::new(progress);
+    let mut progress = Progress::new(Some(progress));
     let walked = py.detach(|| {
         let (disk, scratch) = (FileDisk::new(path)?, FileDisk::new(scratch)?);
-        verify(&disk, &scratch, until, |passed| progress.tell(passed))
+        verify(&disk, &scratch, until, |passed| progress.tell((passed.bytes, passed.bytes_total)))
     });
     match walked {
         Ok((report, recomputed)) => {
@@ -87,12 +49,12 @@ pub(crate) fn restore_backup<'py>(
     scratch: &str,
     progress: Py<PyAny>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let mut progress = Progress::new(progress);
+    let mut progress = Progress::new(Some(progress));
     let walked = py.detach(|| {
         let (from, to, scratch) = (FileDisk::new(source)?, FileDisk::new(target)?, FileDisk::new(scratch)?);
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let created = u64::try_from(created.as_nanos()).unwrap_or(0);
-        restore(&from, &to, &scratch, random_16()?, created, |passed| progress.tell(passed))
+        restore(&from, &to, &scratch, random_16()?, created, |bytes, of| progress.tell((bytes, of)))
     });
     match walked {
         Ok((restored, recomputed)) => {

@@ -168,7 +168,7 @@ impl Metrics {
                 gauges.checkpoint_age_s,
             ),
             ("free_bytes", "Bytes that can still be written to the disk.", gauges.free_bytes),
-            ("writable", "1, or the number of the error that a write would get.", gauges.writable),
+            ("writable", "1, or the number of the error that a write of one row would get.", gauges.writable),
         ] {
             head(o, &format!("qenex_engine_{name}"), "gauge", help);
             line(o, format_args!("qenex_engine_{name} {value}"));

@@ -72,6 +72,19 @@ impl<D: Disk> Opened<D> {
 /// # Errors
 /// [`EngineError`]; a journal that is damaged was not changed.
 pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, EngineError> {
+    open_telling(disk, options, |_, _| Ok(()))
+}
+
+/// Opens a book as [`open`] does, and tells `progress` how many entries it has replayed, and of how many, group by group.
+///
+/// # Errors
+/// As [`open`], or what `progress` returned: then nothing has been begun, and the book opens again as if this had not
+/// happened.
+pub fn open_telling<D: Disk>(
+    disk: &D,
+    options: &OpenOptions,
+    progress: impl FnMut(u64, u64) -> Result<(), EngineError>,
+) -> Result<Opened<D>, EngineError> {
     let (mut journal, recovery) = match open_journal(disk, options) {
         Ok((journal, recovery)) => (journal, Some(recovery)),
         Err(JournalError::Missing) => {
@@ -95,14 +108,14 @@ pub fn open<D: Disk>(disk: &D, options: &OpenOptions) -> Result<Opened<D>, Engin
     }
     let last = *journal.tip();
     let mut passed_over = Vec::new();
-    let (mut state, replayed) = restore_and_replay(disk, book, options.store, &last, &mut passed_over)?;
+    let (mut state, replayed) = restore_and_replay(disk, book, options.store, &last, &mut passed_over, progress)?;
 
     // An untrusted clock must not push the journal's time ahead: nothing brings it back.
     let plausible =
         options.clock_trusted || last.timestamp == 0 || options.now.wall_ns.abs_diff(last.timestamp) <= JUMP_NS;
     let timestamp = if plausible { options.now.wall_ns.max(last.timestamp + 1) } else { last.timestamp + 1 };
     let tip = journal.start(options.writer, RELEASE, timestamp)?;
-    replay(disk, &mut state, tip.number)?;
+    replay(disk, &mut state, tip.number, |_| Ok(()))?;
     Ok(Opened { journal, tip, state, recovery, passed_over, replayed })
 }
 
@@ -120,6 +133,7 @@ fn restore_and_replay<D: Disk>(
     options: StoreOptions,
     tip: &Tip,
     passed_over: &mut Vec<PassedOver>,
+    mut progress: impl FnMut(u64, u64) -> Result<(), EngineError>,
 ) -> Result<(State<D>, u64), EngineError> {
     let mut aside = Vec::new();
     loop {
@@ -127,7 +141,7 @@ fn restore_and_replay<D: Disk>(
         let done = caught(|| {
             let mut state = restore(disk, book, options, tip, passed_over)?;
             let begin = state.entry();
-            replay(disk, &mut state, tip.number)?;
+            replay(disk, &mut state, tip.number, |entry| progress(entry - begin, tip.entry - begin))?;
             let replayed = state.entry() - begin;
             Ok((state, replayed))
         });
@@ -171,12 +185,18 @@ fn stands<D: Disk>(disk: &D, position: &Position, tip: &Tip) -> Result<(), Strin
     if same { Ok(()) } else { Err(format!("its group {} is not the journal's", position.group)) }
 }
 
-/// Applies everything from the state's last entry to group `until`. Where checkpoints are due on the way, one is begun:
-/// the engine writes the last of them, so that the next start has less to do.
+/// Applies everything from the state's last entry to group `until`; `progress` gets the last entry applied, after each
+/// group. Where checkpoints are due on the way, one is begun: the engine writes the last of them, so that the next start
+/// has less to do.
 ///
 /// # Errors
-/// [`EngineError`] if the journal cannot be read or applied.
-pub fn replay<D: Disk>(disk: &D, state: &mut State<D>, until: u64) -> Result<(), EngineError> {
+/// [`EngineError`] if the journal cannot be read or applied; or what `progress` returned.
+fn replay<D: Disk>(
+    disk: &D,
+    state: &mut State<D>,
+    until: u64,
+    mut progress: impl FnMut(u64) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
     if until <= state.group() {
         return Ok(());
     }
@@ -202,6 +222,11 @@ pub fn replay<D: Disk>(disk: &D, state: &mut State<D>, until: u64) -> Result<(),
             }
         }
         state.end_group(group.header().number);
+        if let Err(error) = progress(state.entry()) {
+            // Nobody else may have the book while a thread of this one still writes to it.
+            sealing.finish(state)?;
+            return Err(error);
+        }
     }
     sealing.finish(state)
 }

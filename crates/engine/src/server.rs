@@ -76,6 +76,18 @@ impl Server {
     /// # Errors
     /// [`EngineError`], for example that another process has the book, or that its journal is damaged.
     pub fn start(config: ServerConfig) -> Result<Self, EngineError> {
+        Self::start_telling(config, |_, _| Ok(()))
+    }
+
+    /// Starts as [`Server::start`] does, and tells `progress` how many of the journal's entries are replayed, and of how
+    /// many.
+    ///
+    /// # Errors
+    /// As [`Server::start`], or what `progress` returned; then the book is as it was.
+    pub fn start_telling(
+        config: ServerConfig,
+        progress: impl FnMut(u64, u64) -> Result<(), EngineError>,
+    ) -> Result<Self, EngineError> {
         let disk = FileDisk::new(&config.path)?;
         let lock = disk.lock()?;
         let now = now();
@@ -89,7 +101,7 @@ impl Server {
             journal: config.journal,
             store: config.store,
         };
-        let opened = recover::open(&disk, &options)?;
+        let opened = recover::open_telling(&disk, &options, progress)?;
         let header = *opened.journal.header();
         let notes = opened.notes();
         let engine = Engine::new(Setup {

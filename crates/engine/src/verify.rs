@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use qenex_journal::derived::{Counters, LedgerStore, Options as StoreOptions};
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{
-    self, EntryHeader, EntryKind, Group, Hash, JournalError, Restored, VerifyProgress, VerifyReport, name_of,
+    self, EntryHeader, EntryKind, Group, Hash, JournalError, RestoreStep, Restored, VerifyProgress, VerifyReport,
+    name_of,
 };
 use qenex_kernel::row::{BATCH_MAX, EventResult, QueryFilter};
 
@@ -204,19 +205,16 @@ impl<S: Disk> Visitor<S> {
         Self { scratch: scratch.clone(), recomputation: None, failed: None }
     }
 
-    fn visit(
-        &mut self,
-        group: &Group,
-        passed: &VerifyProgress,
-        progress: &mut impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
-    ) -> Result<(), JournalError> {
+    fn visit(&mut self, group: &Group) -> Result<(), EngineError> {
         let new = || Recomputation::new(&self.scratch, group.header().book, StoreOptions::default());
         let recomputation = self.recomputation.get_or_insert_with(new);
-        let taken = caught(|| recomputation.take(group));
-        taken.and_then(|()| progress(passed)).map_err(|error| {
-            self.failed = Some(error);
-            JournalError::Stopped
-        })
+        caught(|| recomputation.take(group))
+    }
+
+    /// The walk's word for what ended it.
+    fn stop(&mut self, error: EngineError) -> JournalError {
+        self.failed = Some(error);
+        JournalError::Stopped
     }
 
     fn finish<T>(
@@ -246,12 +244,15 @@ pub fn verify<D: Disk, S: Disk>(
     mut progress: impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
 ) -> Result<(VerifyReport, Recomputed), EngineError> {
     let mut visitor = Visitor::new(scratch);
-    let walked = log::verify(disk, until, |group, passed| visitor.visit(group, passed, &mut progress));
+    let walked = log::verify(disk, until, |group, passed| {
+        visitor.visit(group).and_then(|()| progress(passed)).map_err(|error| visitor.stop(error))
+    });
     visitor.finish(walked, |report| report.header.book)
 }
 
 /// Brings a backup back to life on `target`, which is empty, under a new incarnation, after verifying all of it as
-/// [`verify`] does.
+/// [`verify`] does. `progress` gets the bytes that were passed, and how many there are to pass: each is checked, compared
+/// and copied. It may end it with an error of its own.
 ///
 /// # Errors
 /// As [`verify`], [`JournalError::Backup`], or the disks'. A target that was begun and not finished does not open.
@@ -261,10 +262,21 @@ pub fn restore<D: Disk, T: Disk, S: Disk>(
     scratch: &S,
     incarnation: [u8; 16],
     created: u64,
-    mut progress: impl FnMut(&VerifyProgress) -> Result<(), EngineError>,
+    mut progress: impl FnMut(u64, u64) -> Result<(), EngineError>,
 ) -> Result<(Restored, Recomputed), EngineError> {
     let mut visitor = Visitor::new(scratch);
-    let visit = |group: &Group, passed: &VerifyProgress| visitor.visit(group, passed, &mut progress);
+    let mut checked = 0;
+    let visit = |step: RestoreStep<'_>| {
+        let done = match step {
+            RestoreStep::Checked(group, passed) => {
+                checked = passed.bytes_total;
+                // The copy takes as many bytes again, twice, give or take a manifest's other files.
+                visitor.visit(group).and_then(|()| progress(passed.bytes, 3 * passed.bytes_total))
+            }
+            RestoreStep::Copied { bytes, bytes_total } => progress(checked + bytes, checked + bytes_total),
+        };
+        done.map_err(|error| visitor.stop(error))
+    };
     let walked = log::restore(source, target, incarnation, created, visit);
     visitor.finish(walked, |restored| restored.book)
 }

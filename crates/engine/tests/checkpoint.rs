@@ -235,7 +235,7 @@ fn a_backup_of_a_running_engine_restores_to_the_same_ledger() {
 
     let source = FileDisk::new(&folder).unwrap();
     assert!(Path::new(&folder).join(MANIFEST_NAME).exists());
-    restore(&source, &FileDisk::new(target.path()).unwrap(), [66; 16], 1, |_, _| Ok(())).unwrap();
+    restore(&source, &FileDisk::new(target.path()).unwrap(), [66; 16], 1, |_| Ok(())).unwrap();
     let restored = opened(target.path());
     assert_eq!(restored.journal.header().incarnation, [66; 16]);
     let (state, ..) = replayed(server.path(), restored.recovery.as_ref().unwrap().tip.number);

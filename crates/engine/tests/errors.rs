@@ -7,12 +7,14 @@ use common::desk::{Desk, READER, SESSION, header, hello, request};
 use common::{SECRET, account, transfer};
 use qenex_engine::clock::SECOND_NS;
 use qenex_engine::engine::Event;
-use qenex_engine::frame::{BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, checksum};
+use qenex_engine::frame::{
+    BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, Status, checksum,
+};
 use qenex_engine::ids::reserved_high;
 use qenex_engine::limits::{HELLO_WITHIN_NS, Limits};
 use qenex_journal::disk::Disk;
 use qenex_kernel::row::{Account, Id};
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// What this release never says: `not_leader` waits for replication, and `unknown_outcome` would need a journal entry of
 /// which the store has forgotten the results.
@@ -297,4 +299,57 @@ fn a_refused_write_can_be_sent_again_once_its_reason_is_gone() {
     assert_eq!((again.header().position_entry, again.body()), (reply.header().position_entry, reply.body()));
     let found = desk.ask(connection, &request(header(Operation::LookupAccounts, 4), Id { id: 3 }.as_bytes()));
     assert_eq!(found.body().len(), Account::SIZE);
+}
+
+#[test]
+fn a_status_says_that_storage_is_full_once_not_even_one_row_fits() {
+    let mut desk = desk();
+    let connection = desk.greet(SESSION, SECRET);
+    desk.disk.set_capacity(u64::MAX - desk.disk.free_bytes().unwrap());
+    let full = ErrorCode::StorageFull.number();
+    let writable = |desk: &mut Desk| {
+        let answer = desk.ask(connection, &request(header(Operation::GetStatus, 999), &[]));
+        Status::read_from_bytes(answer.body()).unwrap().writable
+    };
+    let large = vec![account(1); 8_000];
+    let mut next = 1;
+    for rows in [large.as_slice(), &[account(1)]] {
+        assert_eq!(writable(&mut desk), 1);
+        let refused = (0..10_000).any(|_| {
+            next += 1;
+            let answer = desk.ask(connection, &request(header(Operation::CreateAccounts, next), rows.as_bytes()));
+            answer.header().error == full
+        });
+        assert!(refused, "{} rows always found space", rows.len());
+    }
+    assert_eq!(writable(&mut desk), u32::from(full));
+}
+
+#[test]
+fn what_was_seen_here_is_not_ahead_of_a_wall_clock_that_was_set_back() {
+    let mut desk = desk();
+    let connection = desk.greet(SESSION, SECRET);
+    let first = desk.ask(connection, &request(header(Operation::CreateAccounts, 2), account(3).as_bytes()));
+    desk.now.wall_ns -= 60 * SECOND_NS;
+    let seen_timestamp = first.header().timestamp;
+    let frame = request(Header { seen_timestamp, ..header(Operation::CreateAccounts, 3) }, account(4).as_bytes());
+    let second = desk.ask(connection, &frame);
+    assert_eq!(second.header().kind(), Some(Kind::Reply), "{}", String::from_utf8_lossy(second.body()));
+    assert!(second.header().timestamp > seen_timestamp);
+}
+
+#[test]
+fn a_session_is_opened_also_while_the_clock_is_unconfirmed_and_takes_no_time_from_it() {
+    let mut desk = desk();
+    let before = desk.engine.state().timestamp();
+    desk.now.wall_ns += 3_601 * SECOND_NS;
+    let connection = desk.greet([6; 16], SECRET);
+    assert_eq!(desk.engine.state().timestamp(), before + 1);
+    let session = [6; 16];
+    let status = desk.ask(connection, &request(Header { session, ..header(Operation::GetStatus, 1) }, &[]));
+    let status = Status::read_from_bytes(status.body()).unwrap();
+    assert_eq!(status.writable, u32::from(ErrorCode::ClockUnconfirmed.number()));
+    let write = Header { session, ..header(Operation::CreateAccounts, 2) };
+    let refused = desk.ask(connection, &request(write, account(3).as_bytes()));
+    assert_eq!(refused.header().error, ErrorCode::ClockUnconfirmed.number());
 }

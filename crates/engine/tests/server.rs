@@ -7,14 +7,15 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use common::desk::{SESSION, header, hello, request};
 use common::{BOOK, SECRET, TestServer, account, transfer};
 use qenex_engine::client::{Client, ClientError, ClientOptions};
 use qenex_engine::frame::{
-    ErrorCode, Frame, HEADER_LENGTH, Header, Judgement, Kind, Operation, Welcome, WelcomeRow, judge,
+    ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Judgement, Kind, Operation, Welcome, WelcomeRow, judge,
 };
 use qenex_kernel::row::{Account, EventResult, Id, Transfer};
 use qenex_kernel::status::CreateTransferStatus;
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 #[test]
 fn accounts_and_transfers_are_made_once_and_survive_a_restart() {
@@ -40,6 +41,52 @@ fn accounts_and_transfers_are_made_once_and_survive_a_restart() {
     let reply = client.call(Operation::LookupTransfers, Id { id: 10 }.as_bytes()).unwrap();
     assert_eq!(reply.rows::<Transfer>().unwrap()[0].amount, 5);
     server.stop();
+}
+
+/// Sends a frame and takes the answer.
+fn exchange(stream: &mut TcpStream, frame: &[u8]) -> (Header, Vec<u8>) {
+    stream.write_all(frame).unwrap();
+    let mut head = [0; HEADER_LENGTH];
+    stream.read_exact(&mut head).unwrap();
+    let header = Header::read_from_bytes(&head).unwrap();
+    let mut body = vec![0; header.body_length as usize];
+    stream.read_exact(&mut body).unwrap();
+    (header, body)
+}
+
+#[test]
+fn a_retry_after_a_restart_gets_the_original_reply_but_for_the_epoch_the_group_and_its_own_trace() {
+    let mut server = TestServer::start();
+    // One transfer is made, one burns its id, one changes nothing.
+    let transfers = [transfer(10, 1, 2, 5), transfer(11, 1, 9, 5), transfer(12, 1, 1, 5)];
+    let accounts = [account(1), account(2)];
+    let ask = |server: &TestServer, trace: u8| {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        let (welcome, _) = exchange(&mut stream, &hello(SESSION, SECRET, HelloRow::default()));
+        assert_eq!(welcome.kind(), Some(Kind::Welcome));
+        [(Operation::CreateAccounts, 1, accounts.as_bytes()), (Operation::CreateTransfers, 2, transfers.as_bytes())]
+            .map(|(operation, number, rows)| {
+                let header = Header { trace: [trace; 16], ..header(operation, number) };
+                exchange(&mut stream, &request(header, rows))
+            })
+    };
+    let originals = ask(&server, 1);
+    server.restart();
+    for ((first, first_rows), (again, again_rows)) in originals.into_iter().zip(ask(&server, 2)) {
+        assert_eq!((first.kind(), first.group_requests), (Some(Kind::Reply), 1));
+        assert_eq!(again.position_epoch, first.position_epoch + 1, "the epoch in force when it is sent");
+        let expected = Header {
+            position_epoch: again.position_epoch,
+            trace: [2; 16],
+            linger_us: 0,
+            group_requests: 0,
+            group_rows: 0,
+            header_checksum: again.header_checksum,
+            ..first
+        };
+        assert_eq!(again, expected);
+        assert_eq!(again_rows, first_rows);
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ from qenex.api.gateway import PRINCIPAL, Gateway, Guard
 from qenex.api.ledger import Ledger
 from qenex.api.metrics import HttpMetrics
 from qenex.api.openapi import VERSION, document, operation_name
-from qenex.api.refusals import Refusals
+from qenex.api.refusals import Keys
 from qenex.api.routes import PREFIX, Routes
 from qenex.api.transactions import Transactions
 from qenex.client.protocol import Operation
@@ -73,8 +73,9 @@ class Application:
         self.combiner = Combiner(send, journal_context)
         self.metrics = HttpMetrics(lambda: self.combiner.rows_waiting, lambda: float(up()))
         self.guard = Guard(token)
-        transactions = Transactions(self.combiner, self.ledger, Refusals(), assets)
-        self.fastapi = _fastapi(Routes(transactions, self.ledger, assets, journal_context))
+        keys = Keys()
+        transactions = Transactions(self.combiner, self.ledger, keys, assets)
+        self.fastapi = _fastapi(Routes(transactions, self.ledger, keys, assets, journal_context))
         hot = {
             f"{PREFIX}/transaction": {"POST": transactions.create},
             f"{PREFIX}/transactions": {"POST": transactions.create_many},

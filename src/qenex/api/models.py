@@ -331,7 +331,7 @@ class TrialBalance(_Reply):
 
 
 class Health(_Reply):
-    """Whether this process lives (it answered) and whether the engine answers."""
+    """Whether this process lives (it answered), whether the engine answers, and whether it takes a single transfer."""
 
     live: Literal[True]
     ready: bool

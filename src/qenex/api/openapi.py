@@ -28,7 +28,8 @@ Every route but health needs the credential: `Authorization: Bearer <credential>
 
 Amounts are strings of digits in major units, never floats. Every error is a problem document (RFC 9457) with a stable
 `code`. A write with an `Idempotency-Key` happens once, however often it is sent: the same again gets the original
-answer and `Idempotency-Replayed: true`, another with the same key is `idempotency_conflict`.
+answer and `Idempotency-Replayed: true`, another with the same key is `idempotency_conflict`. What left no row in the
+ledger (a request that was refused) is compared from memory, as long as the HTTP process runs.
 """
 
 

@@ -1,8 +1,9 @@
-"""From a status of the kernel to an error that explains it, on a retry too."""
+"""What became of a request with an idempotency key before, and why a row was refused: from a status to its error."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from contextlib import contextmanager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
@@ -18,12 +19,12 @@ from qenex.errors import (
 from qenex.kernel import CreateAccountStatus, CreateTransferStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from qenex.api.transfers import Wanted
 
 REMEMBERED_MAX: Final = 65_536
-"""Rows of refused transfers, and digests of batches, that are kept to compare a retry with the same key with."""
+"""Requests that are kept, by a digest, to compare others with the same key with."""
 
 First = tuple[int, int]
 """What the engine keeps of a burned id: timestamp and status of the refusal that burned it."""
@@ -39,74 +40,91 @@ _CREDIT_SIDE: Final = frozenset(
 )
 
 
-class Refusals:
-    """Explains why transfers were refused, and knows a retry from another request with the same idempotency key.
+def _used_before(statuses: Iterable[CreateTransferStatus | CreateAccountStatus]) -> frozenset[int]:
+    names = ("exists", "id_already_failed")
+    return frozenset(status for status in statuses if str(status) in names or str(status).startswith(_DIFFERENT))
 
-    What is recorded in the ledger is compared with the ledger. What left no row there is remembered here, for as long
-    as the process runs and within `REMEMBERED_MAX`.
+
+TRANSFER_ID_USED: Final = _used_before(CreateTransferStatus)
+"""Statuses of a transfer whose id was used before: for what, this process need not know."""
+ACCOUNT_ID_USED: Final = _used_before(CreateAccountStatus)
+"""Those of an account."""
+
+
+class Keys:
+    """Knows a retry from another request with the same idempotency key, as far as the ledger does not.
+
+    What is recorded in the ledger is compared with the ledger, for ever. A request that is under way, or that left rows
+    out of the ledger, is known here alone: by a digest of its rows, under the id of the first (which comes from the
+    key), for as long as the process runs and within `REMEMBERED_MAX`. So after a restart of this process the other rows
+    of a request that was refused before it are not seen to be others: where the refusal burned the id, it is repeated;
+    where it did not, they are taken for a first attempt. Nor are those that a batch has beside the recorded ones.
     """
 
     def __init__(self) -> None:
         self._remembered: OrderedDict[int, bytes] = OrderedDict()
-        self._batches: OrderedDict[int, bytes] = OrderedDict()
+        self._under_way: dict[int, bytes] = {}
 
-    def explain(
-        self,
-        transfer: Wanted,
-        sent: bytes,
-        result: tuple[int, int, int],
-        *,
-        row: int,
-        key: str | None,
-        first: Mapping[int, First],
-    ) -> QenexError:
-        """The error of one row.
+    @contextmanager
+    def claimed(self, first_id: int, rows: bytes, key: str | None) -> Iterator[Callable[[], None]]:
+        """Nobody else has the key while this request is under way; a request without a key needs none.
 
         Args:
-            transfer: what was wanted.
-            sent: its row.
-            result: (timestamp, status, reserved) as the engine answered, not `created`.
-            row: its place in the request, from 0.
-            key: the request's idempotency key.
-            first: what is known of burned ids.
-        """
-        timestamp_ns, status = result[0], CreateTransferStatus(result[1])
-        if key is not None:
-            if str(status).startswith(_DIFFERENT):
-                return IdempotencyConflict(key, f"row {row} is recorded with {_different(status)}")
-            if status == CreateTransferStatus.ID_ALREADY_FAILED:
-                return self._as_the_first_time(transfer, sent, row=row, key=key, first=first.get(transfer.id))
-            self._remember(transfer.id, sent)
-        return refusal(status, transfer, row=row, timestamp_ns=timestamp_ns, first=first.get(transfer.id))
+            first_id: of its first row.
+            rows: all of them, as they are sent.
+            key: its idempotency key.
 
-    def _as_the_first_time(
-        self, transfer: Wanted, sent: bytes, *, row: int, key: str, first: First | None
-    ) -> QenexError:
-        if self._remembered.get(transfer.id, sent) != sent:
-            return IdempotencyConflict(key, f"row {row} was another, and was refused")
-        if first is None:
-            return refusal(CreateTransferStatus.ID_ALREADY_FAILED, transfer, row=row)
-        return refusal(CreateTransferStatus(first[1]), transfer, row=row, timestamp_ns=first[0])
-
-    def same_batch(self, transfers: Sequence[Wanted], sent: Sequence[bytes], key: str) -> None:
-        """Makes sure that a batch with an idempotency key is the one that had it before, as far as this is known.
+        Returns:
+            What to call where the request left rows out of the ledger, so that it is known here beyond its end too. Not
+            where the key had been used before this request: what for is not known here.
 
         Raises:
-            IdempotencyConflict: it has other rows, or more or fewer.
+            IdempotencyConflict: a request with other rows has the key, or had it.
         """
-        digest = sha256(b"".join(sent)).digest()
-        if self._batches.setdefault(transfers[0].id, digest) != digest:
-            raise IdempotencyConflict(key, "that batch had other transfers, or more or fewer")
-        _limit(self._batches)
+        if key is None:
+            yield lambda: None
+            return
+        digest = sha256(rows).digest()
+        for others in (self._remembered, self._under_way):
+            if others.get(first_id, digest) != digest:
+                raise IdempotencyConflict(key, "the request that had it asked for something else")
+        self._under_way[first_id] = digest
+        try:
+            yield lambda: self._remember(first_id, digest)
+        finally:
+            self._under_way.pop(first_id, None)
 
-    def _remember(self, transfer_id: int, sent: bytes) -> None:
-        self._remembered[transfer_id] = sent
-        _limit(self._remembered)
+    def _remember(self, first_id: int, digest: bytes) -> None:
+        self._remembered[first_id] = digest
+        if len(self._remembered) > REMEMBERED_MAX:
+            self._remembered.popitem(last=False)
 
 
-def _limit(remembered: OrderedDict[int, bytes]) -> None:
-    if len(remembered) > REMEMBERED_MAX:
-        remembered.popitem(last=False)
+def explain(
+    transfer: Wanted,
+    result: tuple[int, int, int],
+    *,
+    row: int,
+    key: str | None,
+    first: Mapping[int, First],
+) -> QenexError:
+    """The error of one row of a request.
+
+    Args:
+        transfer: what was wanted.
+        result: (timestamp, status, reserved) as the engine answered, not `created`.
+        row: its place in the request, from 0.
+        key: the request's idempotency key.
+        first: what is known of burned ids.
+    """
+    timestamp_ns, status = result[0], CreateTransferStatus(result[1])
+    burned = first.get(transfer.id)
+    if key is not None and str(status).startswith(_DIFFERENT):
+        return IdempotencyConflict(key, f"row {row} is recorded with {_different(status)}")
+    if key is not None and status == CreateTransferStatus.ID_ALREADY_FAILED and burned is not None:
+        # A retry is answered as the first attempt was.
+        return refusal(CreateTransferStatus(burned[1]), transfer, row=row, timestamp_ns=burned[0])
+    return refusal(status, transfer, row=row, timestamp_ns=timestamp_ns, first=burned)
 
 
 def refusal(

@@ -16,7 +16,7 @@ from qenex.api import accounts, fields, listings, models, times, transfers
 from qenex.api.fields import Wrong
 from qenex.api.listings import LIMIT_DEFAULT, LIMIT_MAX, Order, Page
 from qenex.api.problems import RETRY_AFTER_S
-from qenex.api.refusals import account_refusal
+from qenex.api.refusals import ACCOUNT_ID_USED, account_refusal
 from qenex.api.trial_balance import trial_balance
 from qenex.client.protocol import Operation
 from qenex.errors import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from qenex.api.exchange import Answer, Exchange
     from qenex.api.ledger import Ledger
+    from qenex.api.refusals import Keys
     from qenex.api.transactions import Transactions
     from qenex.assets import Assets
 
@@ -111,16 +112,18 @@ Filter = Annotated[dict[str, int], Depends(_filter)]
 class Routes:
     """The routes and what they need."""
 
-    def __init__(self, transactions: Transactions, ledger: Ledger, assets: Assets, context: bytes) -> None:
+    def __init__(self, transactions: Transactions, ledger: Ledger, keys: Keys, assets: Assets, context: bytes) -> None:
         """Wires them.
 
         Args:
             transactions: the hot routes.
             ledger: reads.
+            keys: idempotency keys, as the hot routes know them.
             assets: what ledger numbers stand for.
             context: what the journal keeps with every write of this process.
         """
-        self._transactions, self._ledger, self._assets, self._context = transactions, ledger, assets, context
+        self._transactions, self._ledger, self._keys = transactions, ledger, keys
+        self._assets, self._context = assets, context
 
     def router(self) -> APIRouter:
         """All of them."""
@@ -187,8 +190,11 @@ class Routes:
             self._ledger.id_from_key(exchange.principal, key, 0) if key is not None else self._ledger.new_id()
         )
         row = accounts.row(wanted, account_id)
-        timestamp_ns, number = await self._ledger.create_account(row, self._context)
-        status = CreateAccountStatus(number)
+        with self._keys.claimed(account_id, row.tobytes(), key) as remember:
+            timestamp_ns, number = await self._ledger.create_account(row, self._context)
+            status = CreateAccountStatus(number)
+            if status != CreateAccountStatus.CREATED and status not in ACCOUNT_ID_USED:
+                remember()
         if status not in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
             raise account_refusal(status, account_id, timestamp_ns=timestamp_ns, key=key)
         created = status == CreateAccountStatus.CREATED

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 import uvloop
 
-from qenex import bootstrap
+from qenex import bootstrap, parent
 from qenex.api import protocol
 from qenex.api.app import Application
 from qenex.api.backend import Backend
@@ -65,7 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 after a clean stop.
     """
-    return run(from_arguments("python -m qenex.api", "The QENEX HTTP API and metrics.", argv))
+    arguments = from_arguments("python -m qenex.api", "The QENEX HTTP API and metrics.", argv)
+    if arguments.until_input_ends:
+        parent.end_with_input()
+    return run(arguments.settings)
 
 
 async def _serve(settings: Settings, token: str, http: socket.socket, metrics: socket.socket) -> None:

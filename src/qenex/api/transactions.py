@@ -4,8 +4,9 @@ Once, whatever the network does. A request with an `Idempotency-Key` gets transf
 principal, key and row (spec/protocol.md section 8). Sent again, it meets its own transfers: what is recorded is
 compared with what the request asks for, by the kernel (`exists_with_different_...`) and, for batches, here, before
 anything is sent. The same is answered with the original outcome and `Idempotency-Replayed: true`, another with
-`idempotency_conflict`. A refusal that burned the id is answered with the refusal that burned it; the engine keeps its
-code and time but not the row, so that for those the rows are remembered here, as long as this process runs.
+`idempotency_conflict`. A refusal that burned the id is answered with the refusal that burned it: the engine keeps its
+code and time, but not the row. What left no row in the ledger is known to `Keys`, as long as this process runs; what
+it cannot know afterwards stands there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import msgspec
 from qenex.api import times
 from qenex.api.fields import amount, boolean, members
 from qenex.api.problems import problem
+from qenex.api.refusals import TRANSFER_ID_USED, explain
 from qenex.api.strict_json import pointer
 from qenex.api.transfers import (
     DECIDED_BY_KERNEL,
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
     from qenex.api.combiner import Combiner, Outcome
     from qenex.api.exchange import Answer, Exchange, Headers
     from qenex.api.ledger import Ledger
-    from qenex.api.refusals import Refusals
+    from qenex.api.refusals import Keys
     from qenex.api.strict_json import Value
     from qenex.assets import Assets
 
@@ -86,9 +88,9 @@ _BATCH_FIELDS: Final = {"atomic": boolean, "optimize": boolean, "transactions": 
 class Transactions:
     """Moves money, or says why not."""
 
-    def __init__(self, combiner: Combiner, ledger: Ledger, refusals: Refusals, assets: Assets) -> None:
+    def __init__(self, combiner: Combiner, ledger: Ledger, keys: Keys, assets: Assets) -> None:
         """Wires it."""
-        self._combiner, self._ledger, self._refusals, self._assets = combiner, ledger, refusals, assets
+        self._combiner, self._ledger, self._keys, self._assets = combiner, ledger, keys, assets
 
     async def create(self, exchange: Exchange) -> Answer:
         """One transfer."""
@@ -130,13 +132,16 @@ class Transactions:
         self._name(transfers, exchange.principal, key)
         sent = [transfer.pack() for transfer in transfers]
         if key is not None:
-            rows = await self._recorded_before(transfers, sent, key)
+            rows = await self._recorded_before(transfers, sent, exchange.principal, key)
             if len(rows) == len(sent):
                 return _batch_answer([self._done(rows[t.id], replayed=True) for t in transfers], None, asked=optimize)
             if rows and atomic:
                 raise IdempotencyConflict(key, "that one had fewer transfers")
-            self._refusals.same_batch(transfers, sent, key)
-        outcome = await self._combiner.submit(b"".join(sent), sha256(body).digest(), optimize=optimize)
+        packed = b"".join(sent)
+        with self._keys.claimed(transfers[0].id, packed, key) as remember:
+            outcome = await self._combiner.submit(packed, sha256(body).digest(), optimize=optimize)
+            if TRANSFER_ID_USED.isdisjoint(status for _, status, _ in outcome.results):
+                remember()
         if atomic and any(status != _CREATED for _, status, _ in outcome.results):
             return await self._chain_failed(transfers, sent, outcome, key, optimize=optimize)
         return _batch_answer(await self._results(transfers, sent, outcome, key), outcome, asked=optimize)
@@ -146,14 +151,19 @@ class Transactions:
         key = exchange.idempotency_key()
         self._name([transfer], exchange.principal, key)
         sent = transfer.pack()
-        outcome = await self._combiner.submit(sent, sha256(body).digest(), optimize=optimize)
-        timestamp_ns, status, _ = outcome.results[0]
-        if status == _CREATED and not transfer.flags & DECIDED_BY_KERNEL:
-            row = recorded(sent, timestamp_ns)
-        elif status in (_CREATED, _EXISTS):
+        with self._keys.claimed(transfer.id, sent, key) as remember:
+            outcome = await self._combiner.submit(sent, sha256(body).digest(), optimize=optimize)
+            timestamp_ns, status, _ = outcome.results[0]
+            if status != _CREATED and status not in TRANSFER_ID_USED:
+                remember()
+        if status == _EXISTS:
+            row = (await self._recorded([transfer], exchange.principal, key))[transfer.id]
+        elif status == _CREATED and transfer.flags & DECIDED_BY_KERNEL:
             row = (await self._ledger.lookup_transfers([transfer.id]))[transfer.id]
+        elif status == _CREATED:
+            row = recorded(sent, timestamp_ns)
         else:
-            await self._refuse(transfer, sent, outcome, key)
+            await self._refuse(transfer, outcome, key)
         reply = document(row, self._assets)
         reply["status"] = "created"
         reply["optimize"] = _optimized(outcome, asked=optimize)
@@ -162,16 +172,17 @@ class Transactions:
             headers.append(_REPLAYED)
         return _answer(201, reply, headers)
 
-    async def _refuse(self, transfer: Wanted, sent: bytes, outcome: Outcome, key: str | None) -> None:
+    async def _refuse(self, transfer: Wanted, outcome: Outcome, key: str | None) -> None:
         result = outcome.results[0]
         first = await self._ledger.lookup_outcomes([transfer.id]) if result[1] == _BURNED else {}
-        error = self._refusals.explain(transfer, sent, result, row=0, key=key, first=first)
-        if isinstance(error, InsufficientFunds) and result[1] != _BURNED:
+        error = explain(transfer, result, row=0, key=key, first=first)
+        if isinstance(error, InsufficientFunds) and result[1] != _BURNED and transfer.asset is not None:
             error = type(error)(
                 transfer.id,
                 account_id=error.account_id,
                 available_minor=await self._ledger.available(error.account_id, debit=isinstance(error, ExceedsCredits)),
                 requested_minor=transfer.amount_minor,
+                in_words=transfer.asset.in_words,
                 timestamp_ns=result[0],
             )
         raise error
@@ -200,9 +211,27 @@ class Transactions:
             transfers.append(read_wanted(item, pointer("transactions", row), self._assets))
         return transfers
 
-    async def _recorded_before(self, transfers: Sequence[Wanted], sent: Sequence[bytes], key: str) -> dict[int, bytes]:
+    async def _recorded(self, transfers: Sequence[Wanted], principal: str, key: str | None) -> dict[int, bytes]:
+        """Those of the transfers that are recorded already.
+
+        Raises:
+            IdempotencyConflict: another one is recorded that the key names after the last of them.
+        """
+        ids = [transfer.id for transfer in transfers]
+        further = None
+        if key is not None and len(ids) < BATCH_MAX:
+            further = self._ledger.id_from_key(principal, key, len(ids))
+            ids.append(further)
+        rows = await self._ledger.lookup_transfers(ids)
+        if key is not None and further in rows:
+            raise IdempotencyConflict(key, "that one had more transfers")
+        return rows
+
+    async def _recorded_before(
+        self, transfers: Sequence[Wanted], sent: Sequence[bytes], principal: str, key: str
+    ) -> dict[int, bytes]:
         """Those of the transfers that are recorded already, all as wanted."""
-        rows = await self._ledger.lookup_transfers([transfer.id for transfer in transfers])
+        rows = await self._recorded(transfers, principal, key)
         for row, (transfer, bytes_) in enumerate(zip(transfers, sent, strict=True)):
             if transfer.id in rows and not same(rows[transfer.id], bytes_):
                 raise IdempotencyConflict(key, f"row {row} is recorded, but not so")
@@ -218,9 +247,9 @@ class Transactions:
                 return _batch_answer([self._done(rows[t.id], replayed=True) for t in transfers], None, asked=optimize)
         first = await self._first(transfers, outcome)
         errors = [
-            problem(self._refusals.explain(transfer, bytes_, result, row=row, key=key, first=first))
+            problem(explain(transfer, result, row=row, key=key, first=first))
             | {"pointer": pointer("transactions", row)}
-            for row, (transfer, bytes_, result) in enumerate(zip(transfers, sent, outcome.results, strict=True))
+            for row, (transfer, result) in enumerate(zip(transfers, outcome.results, strict=True))
             if result[1] not in (_CREATED, _CHAIN_FAILED)
         ]
         if key is not None and any(error["code"] == IdempotencyConflict.code for error in errors):
@@ -251,7 +280,7 @@ class Transactions:
                 done = rows.get(transfer.id) or recorded(bytes_, timestamp_ns)
                 results.append(self._done(done, replayed=status == _EXISTS))
             else:
-                error = self._refusals.explain(transfer, bytes_, result, row=row, key=key, first=first)
+                error = explain(transfer, result, row=row, key=key, first=first)
                 refused = problem(error) | {"pointer": pointer("transactions", row)}
                 results.append({"id": str(transfer.id), "status": error.code, "error": refused})
         return results

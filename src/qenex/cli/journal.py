@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from qenex import bootstrap
 from qenex.cli.books import amount_text, asset_code
@@ -22,11 +21,9 @@ from qenex.kernel import _native
 from qenex.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from rich.table import Table
-
-    Tell = Callable[[int, int, int, int], None]
 
 ENDINGS: Final = {
     "clean": "with a clean shutdown",
@@ -72,7 +69,7 @@ def _verify(
         book = bootstrap.book_folder(settings)
         until = _synced_group(settings, home)
     began = time.monotonic()
-    with _scratch(scratch) as folder, _progress(out, "Verifying") as tell:
+    with _scratch(scratch) as folder, out.progress("Verifying", "bytes") as tell:
         found = _native.verify_journal(str(book.absolute()), folder, until, tell)
     _show(out, found, time.monotonic() - began)
 
@@ -100,7 +97,7 @@ def _restore(
     target = Path(tempfile.mkdtemp(prefix="restoring-", dir=settings.home))
     began = time.monotonic()
     try:
-        with _scratch(scratch) as folder, _progress(out, "Verifying and restoring") as tell:
+        with _scratch(scratch) as folder, out.progress("Verifying and copying", "bytes") as tell:
             found = _native.restore_backup(str(backup.absolute()), str(target), folder, tell)
         _check_balanced(found)
         target.rename(settings.books_folder / found["book"])
@@ -127,14 +124,6 @@ def _scratch(folder: Path | None) -> Iterator[str]:
     """An empty folder that is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="qenex-verify-", dir=folder) as made:
         yield made
-
-
-@contextmanager
-def _progress(out: Output, what: str) -> Iterator[Tell]:
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=out.progress_console, transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda passed, total, _groups, _rows: bar.update(task, completed=passed, total=total)
 
 
 def _sync(folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,11 +15,13 @@ from rich.table import Table
 from rich.text import Text
 
 from qenex.exits import ExitCode, exit_code
+from qenex.progress import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from qenex.errors import QenexError
+    from qenex.progress import Tell
 
 
 Home = Annotated[
@@ -42,6 +45,15 @@ class Output:
         self.as_json = as_json
         self.console = Console() if sys.stdout.isatty() else Console(width=UNBOUNDED)
         self.progress_console = Console(stderr=True, quiet=as_json)
+
+    @contextmanager
+    def progress(self, what: str, unit: str) -> Iterator[Tell]:
+        """Shows how far something is; not where JSON was asked for."""
+        if self.as_json:
+            yield lambda _done, _total: None
+        else:
+            with shown(what, unit, name="qenex") as tell:
+                yield tell
 
     def show(self, document: object, *text: object) -> None:
         """Prints the document where JSON was asked for, else the text (strings, tables)."""

@@ -45,7 +45,10 @@ def check_address(host: str, port: int, flag: str) -> None:
 
 
 class Child:
-    """A process of ours. Its lines go to the error stream as they come, with its name before them."""
+    """A process of ours. Its lines go to the error stream as they come, with its name before them.
+
+    Its standard input ends when this process does, in whatever way (`qenex.parent`).
+    """
 
     def __init__(self, name: str, command: Sequence[str], changed: threading.Event) -> None:
         """Starts it.
@@ -61,7 +64,7 @@ class Child:
         # A session of its own, so that Ctrl-C reaches `qenex start` alone, which stops the others in order.
         self.process = subprocess.Popen(  # noqa: S603  # our own interpreter with our own modules
             [*command],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -79,6 +82,8 @@ class Child:
                 self.last_lines.append(said)
                 sys.stderr.write(f"{self.name}: {said}\n")
         self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         self._changed.set()
 
     @property
@@ -91,19 +96,34 @@ class Child:
         self._reader.join(timeout=1)
         return ProcessDied(self.name, self.process.wait(), tuple(self.last_lines))
 
-    def wait_until(self, answers: Callable[[], bool], *, seconds: float, stop: Callable[[], bool]) -> bool:
+    def wait_until(
+        self,
+        answers: Callable[[], bool],
+        *,
+        seconds: float,
+        stop: Callable[[], bool],
+        progress: Callable[[], object] = lambda: None,
+    ) -> bool:
         """Waits until `answers` says so; False when `stop` said so before.
+
+        Args:
+            answers: whether it does.
+            seconds: how long it may show no sign.
+            stop: whether the wait is called off.
+            progress: its signs: as long as this changes, it is waited for.
 
         Raises:
             ProcessDied: it ended instead.
             StartTimeout: nothing happened for so long.
         """
-        until = time.monotonic() + seconds
+        last, until = progress(), time.monotonic() + seconds
         while not answers():
             if stop():
                 return False
             if not self.running:
                 raise self.died()
+            if (now := progress()) != last:
+                last, until = now, time.monotonic() + seconds
             if time.monotonic() > until:
                 raise StartTimeout(self.name, seconds)
             time.sleep(POLL_SECONDS)

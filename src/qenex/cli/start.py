@@ -19,15 +19,17 @@ from qenex.cli.output import Home, Json, Output, example
 from qenex.cli.processes import Child, check_address, read_run_file
 from qenex.errors import ClockUnconfirmed
 from qenex.errors.engine import BY_NUMBER
-from qenex.settings import Settings
+from qenex.settings import UNTIL_INPUT_ENDS, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import FrameType
 
+    from qenex.progress import Tell
+
 START_SECONDS: Final = 300.0
-"""How long a process may take until it answers: an engine may have a long journal to replay."""
+"""How long a process may take until it answers, without a sign that it gets on."""
 
 STOP_SECONDS: Final = 60.0
 """How long a process may take to stop before it is killed."""
@@ -75,7 +77,8 @@ class _Instance:
             StartTimeout: a process never answered; all have been stopped.
         """
         try:
-            engine = self._serve("engine", "qenex.engine", self._settings.engine_file)
+            with output.progress("Replaying the journal", "entries") as tell:
+                engine = self._serve("engine", "qenex.engine", self._settings.engine_file, tell)
             if engine is None:
                 return
             self._look(with_demo=with_demo)
@@ -92,9 +95,13 @@ class _Instance:
         finally:
             self._stop_all()
 
-    def _serve(self, name: str, module: str, run_file: Path) -> dict[str, Any] | None:
-        """Starts a process and waits until it serves; what it has published, or None when asked to stop before."""
-        child = Child(name, [sys.executable, "-m", module, *self._settings.arguments()], self._changed)
+    def _serve(self, name: str, module: str, run_file: Path, tell: Tell | None = None) -> dict[str, Any] | None:
+        """Starts a process and waits until it serves; what it has published, or None when asked to stop before.
+
+        `tell` hears how far the engine is with replaying its journal.
+        """
+        command = [sys.executable, "-m", module, *self._settings.arguments(), UNTIL_INPUT_ENDS]
+        child = Child(name, command, self._changed)
         self._children.append(child)
         published: dict[str, Any] = {}
 
@@ -102,7 +109,13 @@ class _Instance:
             published.update(read_run_file(run_file, child.process.pid) or {})
             return bool(published) and (name != "http" or _answers(published["http"]))
 
-        if child.wait_until(serves, seconds=START_SECONDS, stop=self._stop.is_set):
+        def replayed() -> object:
+            if tell is None or not (replay := read_run_file(self._settings.replay_file, child.process.pid)):
+                return None
+            tell(replay["done"], replay["total"])
+            return replay["done"]
+
+        if child.wait_until(serves, seconds=START_SECONDS, stop=self._stop.is_set, progress=replayed):
             return published
         return None
 

@@ -52,6 +52,7 @@ class EmbeddedEngine:
             window_bytes=_WINDOW_BYTES,
             confirm_clock=confirm_clock,
             stop_fd=None,
+            progress=None,
         )
         self.notes = tuple(self._engine.notes)
         """What you should know of how the book was found, a line each; usually nothing."""

@@ -306,7 +306,7 @@ class EngineStatus(NamedTuple):
 
     @property
     def is_writable(self) -> bool:
-        """Whether writes are taken; if not, `writable` is the number of the error that they get."""
+        """Whether a write of one row would be taken; if not, `writable` is the number of the error it would get."""
         return self.writable == 1
 
 

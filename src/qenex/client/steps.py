@@ -245,6 +245,7 @@ def refusal(result: TransferResult, at: int) -> Steps[Exception]:
         account_id=account_id,
         available_minor=available,
         requested_minor=transaction.amount_minor,
+        in_words=transaction.asset.in_words,
         **place,
     )
 

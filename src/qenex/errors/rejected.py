@@ -6,7 +6,12 @@ A refused row has changed nothing. The classes are in families, not in order of 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qenex.errors.base import QenexError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Rejected(QenexError, http_status=422):
@@ -393,14 +398,19 @@ class InsufficientFunds(AccountRefused):
         account_id: int = 0,
         available_minor: int | None = None,
         requested_minor: int | None = None,
+        in_words: Callable[[int], str] = "{} minor units".format,
         row: int = 0,
         timestamp_ns: int = 0,
     ) -> None:
-        """Takes what is known: what was available is read after the refusal, and may have changed since."""
+        """Takes what is known: what was available is read after the refusal, and may have changed since.
+
+        `in_words` is how an amount of the account's asset is said to a person.
+        """
         super().__init__(row_id, account_id=account_id, row=row, timestamp_ns=timestamp_ns)
         self.available_minor, self.requested_minor = available_minor, requested_minor
-        if available_minor is not None:
-            self.args = (f"{self.args[0]}: {available_minor} available, {requested_minor} requested (minor units)",)
+        if available_minor is not None and requested_minor is not None:
+            have, need = in_words(available_minor), in_words(requested_minor)
+            self.args = (f"{self.args[0]}: {have} available, {need} requested",)
 
 
 class ExceedsCredits(InsufficientFunds, code="exceeds_credits", iso_reason="AM04"):

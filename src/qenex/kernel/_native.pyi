@@ -6,10 +6,10 @@ from typing import Any, final
 __all__ = ["Engine", "Ledger", "restore_backup", "verify_journal"]
 
 def restore_backup(
-    source: str, target: str, scratch: str, progress: Callable[[int, int, int, int], None]
+    source: str, target: str, scratch: str, progress: Callable[[int, int], None]
 ) -> dict[str, Any]: ...
 def verify_journal(
-    path: str, scratch: str, until: int | None, progress: Callable[[int, int, int, int], None]
+    path: str, scratch: str, until: int | None, progress: Callable[[int, int], None]
 ) -> dict[str, Any]: ...
 
 @final
@@ -27,6 +27,7 @@ class Engine:
         window_bytes: int,
         confirm_clock: bool,
         stop_fd: int | None,
+        progress: Callable[[int, int], None] | None,
     ) -> Engine: ...
     @property
     def address(self) -> tuple[str, int] | None: ...

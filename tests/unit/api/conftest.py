@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -102,6 +103,19 @@ def memory_engine() -> MemoryEngine:
 
 @pytest.fixture
 async def api(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
+    async with _application(memory_engine) as api:
+        yield api
+
+
+@pytest.fixture
+async def restarted(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
+    """Another application in front of the same engine, as after a restart: it remembers nothing."""
+    async with _application(memory_engine) as api:
+        yield api
+
+
+@asynccontextmanager
+async def _application(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
     application = Application(memory_engine.call, lambda: BOOK, lambda: True, TOKEN, Assets())
     transport = httpx.ASGITransport(application.gateway)
     headers = {"authorization": f"Bearer {TOKEN}"}

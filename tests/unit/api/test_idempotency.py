@@ -67,6 +67,55 @@ async def test_a_refusal_is_repeated_even_when_there_is_money_by_then(api: Api) 
     assert (await api.transfer(payer, payee, "80", key="k2")).status_code == 201
 
 
+async def test_the_same_key_for_another_transfer_is_a_conflict_also_after_a_refusal_that_burned_no_id(api: Api) -> None:
+    payer, payee = await api.account(), await api.account()
+    for _ in range(2):
+        problem(await api.transfer(payer, payer, "5", key="k"), 400, "accounts_must_be_different")
+    assert problem(await api.transfer(payer, payee, "5", key="k"), 422, "idempotency_conflict")["key"] == "k"
+    rows = [{"from": payer["id"], "to": payee["id"], "amount": "5", "token": "EUR"}]
+    batch = await api.http.post("/api/v1/transactions", json={"transactions": rows}, headers={"idempotency-key": "k"})
+    problem(batch, 422, "idempotency_conflict")
+    assert await api.posted(payee) == "0.00"
+    assert (await api.transfer(payer, payee, "5", key="k2")).status_code == 201
+
+
+async def test_two_transfers_with_the_same_key_at_the_same_time_never_both_count(api: Api) -> None:
+    payer, payee = await api.account(), await api.account()
+    wrong, other = await asyncio.gather(
+        api.transfer(payer, payer, "5", key="k"), api.transfer(payer, payee, "5", key="k")
+    )
+    problem(wrong, 400, "accounts_must_be_different")
+    problem(other, 422, "idempotency_conflict")
+    assert await api.posted(payee) == "0.00"
+
+
+async def test_a_refused_account_keeps_its_key_too(api: Api) -> None:
+    headers = {"idempotency-key": "k"}
+    for body, code in (({"code": 0}, "code_must_not_be_zero"), ({"code": 1}, "idempotency_conflict")):
+        answer = await api.http.post("/api/v1/accounts", json={"token": "EUR"} | body, headers=headers)
+        assert answer.json()["code"] == code
+
+
+async def test_another_process_knows_a_retry_by_what_is_in_the_ledger(api: Api, restarted: Api) -> None:
+    payer, payee = await api.account(), await api.account()
+    poor = await api.account(debits_must_not_exceed_credits=True)
+    rows = [{"from": payer["id"], "to": payee["id"], "amount": amount, "token": "EUR"} for amount in ("1", "2")]
+    many = {"url": "/api/v1/transactions", "headers": {"idempotency-key": "many"}}
+    await api.http.post(**many, json={"transactions": rows})
+    await api.transfer(payer, payee, "5", key="one")
+    problem(await restarted.transfer(payer, payee, "6", key="one"), 422, "idempotency_conflict")
+    assert (await restarted.transfer(payer, payee, "5", key="one")).headers["idempotency-replayed"] == "true"
+    for fewer in ([rows[0]], [rows[1]]):
+        problem(await restarted.http.post(**many, json={"transactions": fewer}), 422, "idempotency_conflict")
+    problem(await restarted.transfer(payer, payee, "1", key="many"), 422, "idempotency_conflict")
+    again = await restarted.http.post(**many, json={"transactions": rows})
+    assert (again.json()["replayed"], await api.posted(payee)) == (2, "8.00")
+    # As long as one that had the key was not seen by this process, whoever asks first has it: the original never loses.
+    problem(await api.transfer(poor, payee, "80", key="poor"), 422, "exceeds_credits")
+    problem(await restarted.transfer(poor, payee, "79", key="poor"), 422, "exceeds_credits")
+    problem(await restarted.transfer(poor, payee, "80", key="poor"), 422, "exceeds_credits")
+
+
 async def test_an_id_whose_transfer_was_refused_says_how(api: Api) -> None:
     payer, payee = await api.account(debits_must_not_exceed_credits=True), await api.account()
     problem(await api.transfer(payer, payee, "80", id="5"), 422, "exceeds_credits")

@@ -91,6 +91,22 @@ def test_waiting_ends_when_it_answers_dies_takes_too_long_or_is_called_off(run: 
         run("raise SystemExit(3)").wait_until(never, seconds=30, stop=never)
 
 
+def test_as_long_as_a_child_gets_on_it_is_waited_for(run: Callable[[str], Child]) -> None:
+    child, signs = run(SLEEP), iter(range(30))
+    assert child.wait_until(lambda: next(signs, 30) == 30, seconds=0.03, stop=never, progress=lambda: object())
+    with pytest.raises(StartTimeout):
+        child.wait_until(never, seconds=0.03, stop=never, progress=lambda: 5)
+
+
+def test_a_child_has_an_input_that_ends_when_we_do(run: Callable[[str], Child]) -> None:
+    child = run("import sys; print('up', flush=True); sys.stdin.read(); sys.exit(5)")
+    assert child.wait_until(up(child), seconds=30, stop=never)
+    assert child.running
+    assert child.process.stdin is not None
+    child.process.stdin.close()
+    assert child.process.wait(30) == 5
+
+
 def test_stopping_asks_first_and_kills_only_without_patience(run: Callable[[str], Child]) -> None:
     child = run(SLEEP)
     assert child.wait_until(up(child), seconds=30, stop=never)

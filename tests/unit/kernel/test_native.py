@@ -1,4 +1,4 @@
-"""The native module is what its stub says, and is loaded only when it is needed."""
+"""The native module is loaded only when it is needed (that it is what its stub says is a matter of `make lint`)."""
 
 import subprocess
 import sys
@@ -14,11 +14,6 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-
-
-def test_the_stub_is_held_to_the_code() -> None:
-    done = run("-m", "mypy.stubtest", "qenex.kernel._native")
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_rows_numbers_and_addresses_need_no_native_module() -> None:

@@ -3,8 +3,10 @@
 use std::collections::VecDeque;
 
 use qenex_journal::disk::{BLOCK, Disk};
-use qenex_journal::log::{EntryHeader, EntryKind, EntryView, GroupBuilder, GroupHeader, Hash, Tip, entry_bytes};
-use qenex_kernel::row::{BATCH_MAX, EventResult, TIMESTAMP_MAX};
+use qenex_journal::log::{
+    CONTEXT_MAX, EntryHeader, EntryKind, EntryView, GroupBuilder, GroupHeader, Hash, Tip, entry_bytes,
+};
+use qenex_kernel::row::{BATCH_MAX, EventResult, TIMESTAMP_MAX, Transfer};
 use qenex_kernel::status::{CreateAccountStatus, CreateTransferStatus, SetAccountTermsStatus};
 use qenex_kernel::store::Store;
 
@@ -186,8 +188,8 @@ impl Pipeline {
 }
 
 impl<D: Disk> Engine<D> {
-    /// Room for an entry of `events` events, and its timestamp. Whatever is due before it is expired by an entry of
-    /// its own, right before.
+    /// Room for an entry of `events` events, and its timestamp: as early as can be while the clock is not confirmed.
+    /// Whatever is due before it is expired by an entry of its own, right before.
     pub(super) fn room_for(
         &mut self,
         context_length: usize,
@@ -196,7 +198,7 @@ impl<D: Disk> Engine<D> {
         seen_timestamp: u64,
     ) -> Result<Room, Refusal> {
         let slots = events.max(1) as u64;
-        let at_least = self.clock.wall_ns().max(seen_timestamp);
+        let at_least = if self.clock.is_confirmed() { self.clock.wall_ns().max(seen_timestamp) } else { 0 };
         let mut timestamp = at_least.max(self.pipeline.last_timestamp.saturating_add(slots));
         if timestamp > TIMESTAMP_MAX - BATCH_MAX as u64 {
             return Err((ErrorCode::ClockAhead, "the last timestamp there is would be passed".to_owned()));
@@ -230,8 +232,7 @@ impl<D: Disk> Engine<D> {
             self.pipeline.is_full = true;
             return Ok(false);
         }
-        let writing = self.pipeline.writing.map_or(0, |(bytes, _)| bytes);
-        if writing + length.next_multiple_of(BLOCK) as u64 <= self.reserve.reserved_bytes() {
+        if self.is_reserved(length) {
             return Ok(true);
         }
         // What was accepted had its space: let it go ahead.
@@ -241,6 +242,18 @@ impl<D: Disk> Engine<D> {
             return Err((ErrorCode::StorageFull, text));
         }
         Ok(false)
+    }
+
+    /// Whether the disk's reserve takes a group of this length behind the one that is being written.
+    fn is_reserved(&self, length: usize) -> bool {
+        let writing = self.pipeline.writing.map_or(0, |(bytes, _)| bytes);
+        writing + length.next_multiple_of(BLOCK) as u64 <= self.reserve.reserved_bytes()
+    }
+
+    /// Whether not even a write of one row finds space any more.
+    pub(super) fn is_storage_used_up(&self) -> bool {
+        let least = entry_bytes(CONTEXT_MAX, Transfer::SIZE);
+        self.upkeep.is_storage_full() && !self.is_reserved(self.pipeline.building.length + least)
     }
 
     /// Whether a pending transfer expires at or before `timestamp` that no pulse under way will expire.

@@ -104,11 +104,11 @@ impl<D: Disk> Engine<D> {
         Err((ErrorCode::Forbidden, format!("{} needs a credential that may write", request.operation.name())))
     }
 
-    /// The error that a write would get now, or 1.
+    /// The error that a write of one row would get now, or 1. A larger one may be told earlier that storage is full.
     fn writable(&self) -> u16 {
         match self.check_writable(0) {
             Err((code, _)) => code.number(),
-            Ok(()) if self.upkeep.is_storage_full() => ErrorCode::StorageFull.number(),
+            Ok(()) if self.is_storage_used_up() => ErrorCode::StorageFull.number(),
             Ok(()) => 1,
         }
     }

@@ -93,7 +93,8 @@ impl<D: Disk> Engine<D> {
             return Err((ErrorCode::Stale, text));
         }
         let ahead_ns = header.seen_timestamp.saturating_sub(self.clock.wall_ns());
-        if ahead_ns > SECOND_NS {
+        // What was seen here is not ahead, though the wall clock was set back since.
+        if ahead_ns > SECOND_NS && header.seen_timestamp > self.pipeline.last_timestamp() {
             let text = format!("seen_timestamp is {ahead_ns} ns ahead of the server's clock, at most 1 s is allowed");
             return Err((ErrorCode::ClockAhead, text));
         }

@@ -36,7 +36,7 @@ pub struct Status {
     pub checkpoint_entry: u64,
     /// Segments, the open one included.
     pub segments: u32,
-    /// 1, or the number of the error that a write would get.
+    /// 1, or the number of the error that a write of one row would get.
     pub writable: u32,
     /// Zero.
     pub state: u64,

@@ -166,10 +166,9 @@ impl Disk for FileDisk {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(failed)?;
-                let root = self.root.display();
                 let text = match holder.trim() {
-                    "" => format!("{root} is in use by another process"),
-                    pid => format!("{root} is in use by process {pid}"),
+                    "" => "the folder is in use by another process".to_owned(),
+                    pid => format!("the folder is in use by process {pid}"),
                 };
                 return Err(failed(io::Error::new(io::ErrorKind::WouldBlock, text)));
             }

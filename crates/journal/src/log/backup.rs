@@ -65,6 +65,7 @@ pub fn backup<D: Disk, T: Disk>(
         let file = copy(source, name, length, target, |bytes| {
             copied += bytes;
             progress(copied);
+            Ok(())
         })?;
         manifest.files.push(file);
     }
@@ -77,23 +78,38 @@ pub fn backup<D: Disk, T: Disk>(
     Ok(BackupReport { files: manifest.files.len() as u64, bytes: copied, group: tip.number })
 }
 
+/// A step of a restore.
+#[derive(Clone, Copy, Debug)]
+pub enum RestoreStep<'a> {
+    /// A group was checked.
+    Checked(&'a Group, &'a VerifyProgress),
+    /// Bytes were compared with the manifest or copied.
+    Copied {
+        /// So many so far.
+        bytes: u64,
+        /// Of so many: each is compared, then copied.
+        bytes_total: u64,
+    },
+}
+
 /// Checks a backup, every byte of it, and copies it to an empty disk, where it becomes another life of
 /// the book: `incarnation` (random) with the backup's as its parent. `visit` gets every group while
-/// it is checked, and may recompute what follows from it; its error stops the restore before anything is written.
+/// it is checked, and may recompute what follows from it; then it hears how far the copy is. Its error stops the
+/// restore.
 ///
 /// # Errors
-/// [`JournalError::Backup`], [`JournalError::Damaged`], or the disks'. A target that was begun and not
-/// finished does not open.
+/// [`JournalError::Backup`], [`JournalError::Damaged`], the disks', or what `visit` returned. A target that was begun
+/// and not finished does not open.
 pub fn restore<D: Disk, T: Disk>(
     source: &D,
     target: &T,
     incarnation: [u8; 16],
     created: u64,
-    visit: impl FnMut(&Group, &VerifyProgress) -> Result<()>,
+    mut visit: impl FnMut(RestoreStep<'_>) -> Result<()>,
 ) -> Result<Restored> {
     refuse_used(target)?;
     let manifest = read_manifest(source)?;
-    let report = verify(source, None, visit)?;
+    let report = verify(source, None, |group, passed| visit(RestoreStep::Checked(group, passed)))?;
     let found = (report.header.book, report.header.incarnation, report.header.journal, report.tip.number);
     let said = (manifest.book, manifest.incarnation, manifest.journal, manifest.group);
     if found != said || report.tip.hash != manifest.hash || report.tip.entry != manifest.entry {
@@ -108,8 +124,13 @@ pub fn restore<D: Disk, T: Disk>(
     if let Some(name) = on_disk.iter().find(|name| !names.contains(name.as_str())) {
         return Err(JournalError::Backup(format!("it has {name}, which {MANIFEST_NAME} does not name")));
     }
+    let (mut bytes, bytes_total) = (0, 2 * manifest.files.iter().map(|file| file.length).sum::<u64>());
+    let mut passed = |count: u64| {
+        bytes += count;
+        visit(RestoreStep::Copied { bytes, bytes_total })
+    };
     for file in &manifest.files {
-        check(source, file)?;
+        check(source, file, &mut passed)?;
     }
     // Without its first file a journal does not open, so that one is written last: a restore that is
     // interrupted leaves nothing that could be taken for the old incarnation going on.
@@ -117,7 +138,7 @@ pub fn restore<D: Disk, T: Disk>(
     make_folders(target, names.iter().copied())?;
     let (last, others): (Vec<_>, Vec<_>) = manifest.files.iter().partition(|file| file.name == first);
     for file in others {
-        expect(file, copy(source, &file.name, None, target, |_| {})?)?;
+        expect(file, copy(source, &file.name, None, target, &mut passed)?)?;
     }
     let header = FileHeader {
         incarnation,
@@ -136,7 +157,7 @@ pub fn restore<D: Disk, T: Disk>(
     };
     write_birth(target, header)?;
     for file in last {
-        expect(file, copy(source, &file.name, None, target, |_| {})?)?;
+        expect(file, copy(source, &file.name, None, target, &mut passed)?)?;
     }
     sync_folders(target, names.iter().copied())?;
     let (book, parent_incarnation) = (manifest.book, manifest.incarnation);
@@ -198,21 +219,21 @@ fn copy<D: Disk, T: Disk>(
     name: &str,
     length: Option<u64>,
     target: &T,
-    mut progress: impl FnMut(u64),
+    mut progress: impl FnMut(u64) -> Result<()>,
 ) -> Result<Copied> {
     let from = source.open(name, Caching::Direct)?;
     let to = target.create(name, Caching::Direct)?;
     let (length, hash) = read_all(&from, length, |at, bytes| {
         to.write_at(at, bytes)?;
-        progress(bytes.len() as u64);
-        Ok(())
+        progress(bytes.len() as u64)
     })?;
     to.sync()?;
     Ok(Copied { hash, length, name: name.to_owned() })
 }
 
-fn check<D: Disk>(source: &D, file: &Copied) -> Result<()> {
-    let (length, hash) = read_all(&source.open(&file.name, Caching::Direct)?, None, |_, _| Ok(()))?;
+fn check<D: Disk>(source: &D, file: &Copied, mut progress: impl FnMut(u64) -> Result<()>) -> Result<()> {
+    let from = source.open(&file.name, Caching::Direct)?;
+    let (length, hash) = read_all(&from, None, |_, bytes| progress(bytes.len() as u64))?;
     expect(file, Copied { hash, length, name: file.name.clone() })
 }
 

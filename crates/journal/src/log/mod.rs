@@ -25,7 +25,7 @@ mod recovery;
 mod reserve;
 mod verify;
 
-pub use backup::{BackupReport, Restored, backup, restore};
+pub use backup::{BackupReport, RestoreStep, Restored, backup, restore};
 pub use builder::{GroupBuilder, Link, PushError};
 pub use error::{JournalError, Result};
 pub use files::name_of;

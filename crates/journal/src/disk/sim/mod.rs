@@ -390,7 +390,7 @@ impl Disk for SimDisk {
     fn lock(&self) -> Result<SimLock> {
         let mut state = self.state();
         if state.locked {
-            let source = io::Error::new(io::ErrorKind::WouldBlock, "the disk is in use by process 1");
+            let source = io::Error::new(io::ErrorKind::WouldBlock, "the folder is in use by process 1");
             return Err(DiskError::new(Operation::Lock, "LOCK", source));
         }
         state.locked = true;

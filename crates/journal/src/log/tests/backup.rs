@@ -23,11 +23,18 @@ fn backed_up() -> (SimDisk, SimDisk, Tip) {
 fn a_restore_is_another_life_with_its_parent_recorded() {
     let (_, saved, tip) = backed_up();
     let target = SimDisk::new();
-    let mut groups = 0;
-    let restored = restore(&saved, &target, [0x22; 16], 7, |_, _| {
-        groups += 1;
+    let (mut groups, mut last) = (0, (0, 1));
+    let restored = restore(&saved, &target, [0x22; 16], 7, |step| {
+        match step {
+            RestoreStep::Checked(..) => groups += 1,
+            RestoreStep::Copied { bytes, bytes_total } => {
+                assert!(last.0 < bytes && (last.0 == 0 || last.1 == bytes_total));
+                last = (bytes, bytes_total);
+            }
+        }
         Ok(())
     });
+    assert_eq!(last.0, last.1, "it hears of every byte");
     let restored = restored.expect("restored");
     assert_eq!((restored.parent_incarnation, restored.tip.number, groups), ([0x11; 16], tip.number, tip.number));
     assert_eq!(target.contents("segments/1.qxs").expect("there"), b"sealed");
@@ -51,12 +58,12 @@ fn a_damaged_backup_is_refused_before_anything_is_written() {
             let bad = saved.copy();
             bad.flip_bit(name, at, 2);
             let target = SimDisk::new();
-            assert!(restore(&bad, &target, [0x22; 16], 7, |_, _| Ok(())).is_err(), "{name} at {at}");
+            assert!(restore(&bad, &target, [0x22; 16], 7, |_| Ok(())).is_err(), "{name} at {at}");
             assert!(target.list("").expect("listed").is_empty());
         }
     }
     saved.remove(MANIFEST_NAME).expect("removed");
-    let error = restore(&saved, &SimDisk::new(), [0x22; 16], 7, |_, _| Ok(())).expect_err("no manifest");
+    let error = restore(&saved, &SimDisk::new(), [0x22; 16], 7, |_| Ok(())).expect_err("no manifest");
     assert!(error.to_string().contains("not finished"), "{error}");
 }
 
@@ -64,11 +71,11 @@ fn a_damaged_backup_is_refused_before_anything_is_written() {
 fn a_restore_that_the_power_interrupts_does_not_open_as_the_old_life() {
     let (_, saved, tip) = backed_up();
     let whole = SimDisk::new();
-    restore(&saved, &whole, [0x22; 16], 7, |_, _| Ok(())).expect("restored");
+    restore(&saved, &whole, [0x22; 16], 7, |_| Ok(())).expect("restored");
     for point in 1..=whole.points() {
         let target = SimDisk::new();
         target.crash_at(point);
-        restore(&saved, &target, [0x22; 16], 7, |_, _| Ok(())).expect_err("no power");
+        restore(&saved, &target, [0x22; 16], 7, |_| Ok(())).expect_err("no power");
         if let Ok((journal, recovery)) = Journal::open(&target.crash(point), SMALL, 0) {
             assert_eq!((journal.header().incarnation, recovery.tip.number), ([0x22; 16], tip.number), "point {point}");
         }
@@ -76,12 +83,32 @@ fn a_restore_that_the_power_interrupts_does_not_open_as_the_old_life() {
 }
 
 #[test]
+fn a_restore_that_is_stopped_does_not_open_as_the_old_life() {
+    let (_, saved, tip) = backed_up();
+    for stop in 0..100 {
+        let (target, mut steps) = (SimDisk::new(), 0);
+        let restored = restore(&saved, &target, [0x22; 16], 7, |_| {
+            steps += 1;
+            if steps > stop { Err(JournalError::Stopped) } else { Ok(()) }
+        });
+        if restored.is_ok() {
+            return;
+        }
+        assert!(matches!(restored, Err(JournalError::Stopped)));
+        if let Ok((journal, recovery)) = Journal::open(&target, SMALL, 0) {
+            assert_eq!((journal.header().incarnation, recovery.tip.number), ([0x22; 16], tip.number));
+        }
+    }
+    panic!("it is never done");
+}
+
+#[test]
 fn a_target_that_is_used_and_an_incarnation_that_is_not_new_are_refused() {
     let (disk, saved, tip) = backed_up();
     assert!(matches!(backup(&disk, &tip, &[], &saved, |_| {}), Err(JournalError::Backup(_))));
-    assert!(matches!(restore(&saved, &disk, [0x22; 16], 7, |_, _| Ok(())), Err(JournalError::Backup(_))));
+    assert!(matches!(restore(&saved, &disk, [0x22; 16], 7, |_| Ok(())), Err(JournalError::Backup(_))));
     for incarnation in [[0; 16], [0x11; 16]] {
-        let restored = restore(&saved, &SimDisk::new(), incarnation, 7, |_, _| Ok(()));
+        let restored = restore(&saved, &SimDisk::new(), incarnation, 7, |_| Ok(()));
         assert!(matches!(restored, Err(JournalError::Backup(_))));
     }
 }
