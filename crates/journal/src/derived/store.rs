@@ -34,7 +34,7 @@ const INDEXES_AHEAD: usize = 24;
 const ROWS_AHEAD: usize = 12;
 
 /// Closed segments that may wait to be sealed.
-const CLOSED_MAX: usize = 2;
+const CLOSED_MAX: usize = 3;
 
 /// Rows that the entry that fills a segment may bring it to, and what the same batch may add.
 pub(super) fn rows_max(options: &Options) -> usize {
