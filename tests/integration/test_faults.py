@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import re
+import subprocess
+import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -16,7 +19,7 @@ from qenex.client.protocol import Operation
 from qenex.errors import EngineError, StorageFull, UnknownOutcome
 from qenex.exits import ExitCode
 from qenex.kernel import BATCH_MAX, ID, TRANSFER, AccountFlags, CreateTransferStatus, from_ints
-from tests.conftest import EngineProcess, new_engine
+from tests.conftest import ROOT, EngineProcess, new_engine, process_environment
 from tests.integration.faults import SmallDisk, injected, library_of_short_calls, may_mount
 
 if TYPE_CHECKING:
@@ -222,6 +225,10 @@ def test_on_a_full_disk_writes_are_refused_reads_go_on_and_work_resumes_with_spa
                 with pytest.raises(StorageFull):
                     payment(client, 1)
             assert client.status().transfers == paid, "what was refused has not happened"
+            # Who only looks needs no space, though it comes now: qenex status, and a client that says so.
+            assert shown(engine)["writable"] == StorageFull.code
+            with connect(engine, read_only=True) as newcomer:
+                assert newcomer.balance(PAYEE).posted_minor == paid
         for _ in range(TRIES_MAX):
             if client.status().is_writable:
                 break
@@ -243,6 +250,15 @@ def test_a_full_disk_is_no_obstacle_to_a_clean_end(disk: InjectedFullDisk) -> No
     with connect(engine) as client:
         assert client.balance(PAYEE).posted_minor == paid
         payment(client, 1)
+
+
+def shown(engine: EngineProcess) -> dict[str, Any]:
+    """What `qenex status` says."""
+    command = [sys.executable, "-m", "qenex.cli", "status", "--json", "--home", str(engine.home)]
+    done = subprocess.run(command, cwd=ROOT, env=process_environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.OK, done.stderr
+    status: dict[str, Any] = json.loads(done.stdout)
+    return status
 
 
 def pay_one_by_one(client: QenexClient) -> None:

@@ -75,7 +75,7 @@ def _create(
 def _show(account: _Account, home: Home = None, *, as_json: Json = False) -> None:
     """Show an account and its balances."""
     number = parse_account(account)
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         rows = book.lookup_accounts([number])
     if not len(rows):
         raise AccountNotFound(number)
@@ -92,7 +92,7 @@ def _list(
 ) -> None:
     """List accounts in the order in which they were created."""
     ledger = Assets().find(asset).number if asset else 0
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         rows = islice((row for page in pages(book.query_accounts, ledger=ledger) for row in page), limit)
         documents = [account_document(row) for row in rows]
     columns = ("address", "asset", "kind", "debits_posted", "credits_posted")
@@ -105,7 +105,7 @@ def _history(account: _Account, home: Home = None, *, limit: _Limit = 100, as_js
     filters = np.zeros(1, dtype=ACCOUNT_FILTER)
     filters["account_id"], filters["limit"] = from_ints([number]), limit
     filters["flags"] = AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS | AccountFilterFlags.REVERSED
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         if not len(book.lookup_accounts([number])):
             raise AccountNotFound(number)
         documents = [transfer_document(row) for row in book.account_transfers(filters)]

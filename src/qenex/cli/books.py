@@ -83,7 +83,7 @@ def kind_name(code: int) -> str:
 
 def _status(home: Home = None, *, as_json: Json = False) -> None:
     """Show how the engine is: what it holds, how far it is on disk, whether it takes writes."""
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         status = book.status()
     writable = "yes" if status.is_writable else BY_NUMBER[status.writable].code
     document = status._asdict() | {
@@ -100,7 +100,7 @@ def _status(home: Home = None, *, as_json: Json = False) -> None:
 
 def _trial_balance(home: Home = None, *, as_json: Json = False) -> None:
     """Add up all accounts. Debits and credits must be equal in every asset; exit code 1 if they are not."""
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         lines = trial_balance(pages(book.query_accounts))
     wrong = {ledger: sums for ledger, sums in differences(lines).items() if any(sums)}
     Output(as_json=as_json).show(
@@ -133,7 +133,7 @@ def _backup(
     as_json: Json = False,
 ) -> None:
     """Copy the book into a new folder while the engine works. `qenex restore` takes it from there."""
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         path = book.backup(str(folder.expanduser().absolute()))
     Output(as_json=as_json).show({"folder": path}, f"the book is backed up in {path}")
 

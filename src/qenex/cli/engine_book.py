@@ -21,15 +21,19 @@ if TYPE_CHECKING:
     Rows = NDArray[np.void]
 
 
-def open_book(home: str | None = None) -> EngineBook:
+def open_book(home: str | None = None, *, read_only: bool = False) -> EngineBook:
     """The running engine of a home, with its owner's credential.
+
+    Args:
+        home: folder of the instance.
+        read_only: nothing is written, not even that there is a session: also a full disk is no obstacle.
 
     Raises:
         EngineUnreachable: no engine answers.
         CredentialMissing: the home has no owner credential.
         CredentialExposed: others on this machine can read it.
     """
-    return EngineBook(QenexClient(home=home))
+    return EngineBook(QenexClient(home=home, read_only=read_only))
 
 
 class EngineBook:

@@ -113,7 +113,7 @@ def _synced_group(settings: Settings, home: str | None) -> int | None:
     if not settings.engine_file.exists():
         return None
     try:
-        with open_book(home) as book:
+        with open_book(home, read_only=True) as book:
             return book.status().group
     except ConnectionFailed:
         return None

@@ -121,13 +121,15 @@ class _Instance:
 
     def _look(self, *, with_demo: bool) -> None:
         """Makes the demo bank in a new book; says why an engine takes no writes, and what helps."""
-        with open_book(str(self._settings.home)) as book:
+        home = str(self._settings.home)
+        with open_book(home, read_only=True) as book:
             status = book.status()
-            if not status.is_writable:
-                why = BY_NUMBER[status.writable]
-                helps = "; look at the clock, then `qenex clock confirm`" if why is ClockUnconfirmed else ""
-                sys.stderr.write(f"qenex: writes are refused for now: {why.text}{helps}\n")
-            elif with_demo and not status.accounts:
+        if not status.is_writable:
+            why = BY_NUMBER[status.writable]
+            helps = "; look at the clock, then `qenex clock confirm`" if why is ClockUnconfirmed else ""
+            sys.stderr.write(f"qenex: writes are refused for now: {why.text}{helps}\n")
+        elif with_demo and not status.accounts:
+            with open_book(home) as book:
                 demo.create(book)
 
     def _announce(self, output: Output, served: dict[str, Any]) -> None:

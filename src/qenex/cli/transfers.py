@@ -113,7 +113,7 @@ def _show(
     as_json: Json = False,
 ) -> None:
     """Show a transfer as it is recorded."""
-    with open_book(home) as book:
+    with open_book(home, read_only=True) as book:
         document = transfer_document(_find(book, transfer))
     Output(as_json=as_json).show(document, table("Transfer", ("field", "value"), document.items()))
 
