@@ -73,6 +73,7 @@ pub(crate) struct Core<D: Disk> {
     done: Receiver<Done<D>>,
     writer: Worker<Group>,
     preparer: Worker<PrepareJob<D>>,
+    memory_maker: Worker<()>,
     background: Worker<Job>,
     actions: Vec<Action>,
     look_at_ns: u64,
@@ -126,6 +127,7 @@ impl<D: Disk> Core<D> {
             engine: parts.engine,
             writer: threads::writer(journal.clone(), report.clone())?,
             preparer: threads::preparer(report.clone())?,
+            memory_maker: threads::memory_maker(report.clone())?,
             background: threads::background(parts.disk.clone(), report)?,
             disk: parts.disk,
             journal,
@@ -222,6 +224,7 @@ impl<D: Disk> Core<D> {
                     Some(job) => self.preparer.give(job)?,
                     None => self.step(Event::Prepared { done: true })?,
                 },
+                Action::MakeMemory => self.memory_maker.give(())?,
                 Action::Seal(job) => self.background.give(Job::Seal(job))?,
                 Action::Checkpoint(job) => self.background.give(Job::Checkpoint(job))?,
                 Action::Backup(job) => self.background.give(Job::Backup(job))?,
@@ -262,6 +265,7 @@ impl<D: Disk> Core<D> {
                 Done::Prepared(done) => self.step(Event::Prepared { done: done? })?,
                 Done::Sealed(segment) => self.step(Event::Sealed { segment: segment? })?,
                 Done::Checkpointed(done) => self.step(Event::Checkpointed(done?))?,
+                Done::Memory(memory) => self.step(Event::Memory(memory))?,
                 Done::BackedUp(result) => self.step(Event::BackedUp(result))?,
             }
         }

@@ -19,6 +19,17 @@ impl<T, const BITS: u32> Chunks<T, BITS> {
     /// Elements in a chunk.
     pub(crate) const CHUNK: usize = 1 << BITS;
 
+    /// Chunks of memory, used or not.
+    pub(crate) fn chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Adds memory for a chunk: a list with its capacity, empty.
+    pub(crate) fn give(&mut self, chunk: Vec<T>) {
+        debug_assert!(chunk.is_empty() && chunk.capacity() >= Self::CHUNK, "memory for a chunk");
+        self.chunks.push(chunk);
+    }
+
     /// How many elements there are.
     #[inline]
     pub(crate) fn len(&self) -> usize {

@@ -30,6 +30,7 @@ mod view;
 
 pub use no_disk::NoDisk;
 pub use sealed::{SealJob, SealedSegment, SegmentError};
+pub use segment::RowMemory;
 pub use store::LedgerStore;
 
 /// How a store divides its work.

@@ -121,6 +121,38 @@ pub(crate) fn plain_result(timestamp: u64, rows: u32, row: u32) -> EventResult {
     EventResult { timestamp, status: CREATED, reserved: 0 }
 }
 
+/// Rows before the last one that has memory at which more is wanted: it comes from another thread.
+const ROWS_AHEAD: usize = 4 << CHUNK_BITS;
+
+/// Memory for one more chunk of rows that the system has really given: whoever records transfers should not wait for
+/// page after page of it.
+#[derive(Debug)]
+pub struct RowMemory {
+    transfers: Vec<TransferLine>,
+    sides: Vec<Sides>,
+    low: Vec<Halves>,
+}
+
+impl RowMemory {
+    /// Takes some milliseconds.
+    #[must_use]
+    #[allow(clippy::new_without_default)] // it is no value like others
+    pub fn new() -> Self {
+        Self {
+            transfers: touched(TransferLine(Transfer::ZERO)),
+            sides: touched(Sides { debit: 0, credit: 0 }),
+            low: touched(Halves::default()),
+        }
+    }
+}
+
+/// An empty list, with memory for a chunk that was written to.
+fn touched<T: Clone>(value: T) -> Vec<T> {
+    let mut rows = vec![core::hint::black_box(value); 1 << CHUNK_BITS];
+    rows.clear();
+    rows
+}
+
 /// Everything that a sealed file is made of.
 #[derive(Debug, Default)]
 pub(crate) struct Rows {
@@ -138,6 +170,19 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
+    /// Whether to make [`RowMemory`], if so many rows at most are to come.
+    pub(crate) fn wants_memory(&self, rows_max: usize) -> bool {
+        let wanted = rows_max.min(self.transfers.len() + ROWS_AHEAD) >> CHUNK_BITS;
+        self.transfers.chunks() < wanted
+    }
+
+    /// Takes memory for later rows.
+    pub(crate) fn give(&mut self, memory: RowMemory) {
+        self.transfers.give(memory.transfers);
+        self.sides.give(memory.sides);
+        self.low.give(memory.low);
+    }
+
     /// Adds a transfer and returns its row.
     #[inline]
     pub(crate) fn push(&mut self, transfer: &Transfer, sides: Sides, debit: &Account, credit: &Account) -> usize {

@@ -23,7 +23,7 @@ use super::pending::{self, Pending};
 use super::row_table::{SIDE, side};
 use super::scope::Undo;
 use super::sealed::{Cache, RESOLVES, ROWS_MAX, Scratch, SealJob, SealedSegment};
-use super::segment::{Expiry, Sides, burned, plain_result};
+use super::segment::{Expiry, RowMemory, Sides, burned, plain_result};
 use super::view::View;
 use super::{Counters, Entry, Options};
 use crate::disk::Disk;
@@ -253,6 +253,16 @@ impl<D: Disk> LedgerStore<D> {
         self.sealed.push(segment);
         let closed = self.closed.pop_front().expect("a sealed segment was closed");
         self.spare.extend(closed.recycle());
+    }
+
+    /// Whether [`RowMemory`] should be made, by another thread, for rows to come.
+    pub fn wants_memory(&self) -> bool {
+        self.open.rows.wants_memory(rows_max(&self.options))
+    }
+
+    /// Takes memory for rows to come.
+    pub fn give_memory(&mut self, memory: RowMemory) {
+        self.open.rows.give(memory);
     }
 
     /// Whether so many closed segments wait to be sealed that no more entries should be applied for now.
