@@ -101,7 +101,8 @@ impl Server {
             journal: config.journal,
             store: config.store,
         };
-        let opened = recover::open_telling(&disk, &options, progress)?;
+        let mut opened = recover::open_telling(&disk, &options, progress)?;
+        opened.state.store_mut().warm();
         let header = *opened.journal.header();
         let notes = opened.notes();
         let engine = Engine::new(Setup {

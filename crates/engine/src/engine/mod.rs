@@ -22,7 +22,7 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use qenex_journal::derived::{RowMemory, SealJob, SealedSegment};
+use qenex_journal::derived::{Pages, PagesJob, SealJob, SealedSegment};
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{Reserve, Tip};
 
@@ -88,8 +88,8 @@ pub enum Event<'a, D: Disk> {
     Checkpointed(CheckpointDone),
     /// The job of [`Action::Backup`] is over: the folder, or why there is no backup.
     BackedUp(Result<String, String>),
-    /// What [`Action::MakeMemory`] asked for.
-    Memory(RowMemory),
+    /// What the job of [`Action::MakePages`] made.
+    Pages(Pages),
     /// Time has passed, or there is [`Engine::has_work`].
     Wake,
     /// Bytes that can still be written to the disk, as the runtime asks now and then.
@@ -125,8 +125,8 @@ pub enum Action {
     Checkpoint(CheckpointJob),
     /// Copy the journal, then [`Event::BackedUp`]. One at a time; it need not be over for the engine to end.
     Backup(BackupJob),
-    /// Make memory for rows, then [`Event::Memory`]. One at a time.
-    MakeMemory,
+    /// Make memory, then [`Event::Pages`]. One at a time.
+    MakePages(PagesJob),
     /// Append the end entry with this timestamp, then [`Event::Ended`].
     End {
         /// UTC nanoseconds.
@@ -247,7 +247,7 @@ impl<D: Disk> Engine<D> {
             Event::Sealed { segment } => self.sealed(segment),
             Event::FreeBytes(bytes) => self.upkeep.free_bytes = bytes,
             Event::Checkpointed(done) => self.checkpoint_done(done),
-            Event::Memory(memory) => self.take_memory(memory),
+            Event::Pages(pages) => self.take_pages(pages),
             Event::BackedUp(result) => self.backed_up(result, actions),
             Event::Wake => self.wake(actions)?,
             Event::Stop => self.upkeep.stopping = true,

@@ -1,6 +1,6 @@
 //! What the engine does beside requests: expiry, the journal's files, the end.
 
-use qenex_journal::derived::{RowMemory, SealJob, SealedSegment};
+use qenex_journal::derived::{Pages, SealJob, SealedSegment};
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{EntryHeader, EntryKind};
 use zerocopy::IntoBytes;
@@ -32,8 +32,8 @@ pub(super) struct Upkeep {
     storage_full: bool,
     /// When to try again.
     prepare_at_ns: u64,
-    /// Memory for rows is being made.
-    making_memory: bool,
+    /// Memory is being made.
+    making_pages: bool,
     /// The segment that is being sealed, or waits for space.
     sealing: Option<SealJob>,
     /// When to try again; `None` while the job is under way.
@@ -52,7 +52,7 @@ impl Upkeep {
             preparing: false,
             storage_full: false,
             prepare_at_ns: 0,
-            making_memory: false,
+            making_pages: false,
             sealing: None,
             seal_at_ns: None,
             free_bytes: 0,
@@ -74,7 +74,7 @@ impl<D: Disk> Engine<D> {
         self.apply_some(actions)?;
         self.state.store_mut().settle(SETTLE_KEYS);
         self.prepare(actions);
-        self.make_memory(actions);
+        self.make_pages(actions);
         self.seal(actions);
         self.step_checkpoint(actions);
         self.end(actions);
@@ -131,17 +131,19 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Keeps memory ready for the next rows.
-    fn make_memory(&mut self, actions: &mut Vec<Action>) {
-        if !self.upkeep.making_memory && self.state.machine().store().wants_memory() {
-            self.upkeep.making_memory = true;
-            actions.push(Action::MakeMemory);
+    /// Keeps memory ready for what is to come.
+    fn make_pages(&mut self, actions: &mut Vec<Action>) {
+        if !self.upkeep.making_pages
+            && let Some(job) = self.state.machine().store().wanted_pages()
+        {
+            self.upkeep.making_pages = true;
+            actions.push(Action::MakePages(job));
         }
     }
 
-    pub(super) fn take_memory(&mut self, memory: RowMemory) {
-        self.upkeep.making_memory = false;
-        self.state.store_mut().give_memory(memory);
+    pub(super) fn take_pages(&mut self, pages: Pages) {
+        self.upkeep.making_pages = false;
+        self.state.store_mut().give_pages(pages);
     }
 
     /// Seals the segments that were closed, one after the other.

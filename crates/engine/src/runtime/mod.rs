@@ -21,6 +21,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, UnixStream};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token, Waker};
+use qenex_journal::derived::PagesJob;
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{PrepareJob, Reserve};
 
@@ -73,7 +74,7 @@ pub(crate) struct Core<D: Disk> {
     done: Receiver<Done<D>>,
     writer: Worker<Group>,
     preparer: Worker<PrepareJob<D>>,
-    memory_maker: Worker<()>,
+    page_maker: Worker<PagesJob>,
     background: Worker<Job>,
     actions: Vec<Action>,
     look_at_ns: u64,
@@ -127,7 +128,7 @@ impl<D: Disk> Core<D> {
             engine: parts.engine,
             writer: threads::writer(journal.clone(), report.clone())?,
             preparer: threads::preparer(report.clone())?,
-            memory_maker: threads::memory_maker(report.clone())?,
+            page_maker: threads::page_maker(report.clone())?,
             background: threads::background(parts.disk.clone(), report)?,
             disk: parts.disk,
             journal,
@@ -224,7 +225,7 @@ impl<D: Disk> Core<D> {
                     Some(job) => self.preparer.give(job)?,
                     None => self.step(Event::Prepared { done: true })?,
                 },
-                Action::MakeMemory => self.memory_maker.give(())?,
+                Action::MakePages(job) => self.page_maker.give(job)?,
                 Action::Seal(job) => self.background.give(Job::Seal(job))?,
                 Action::Checkpoint(job) => self.background.give(Job::Checkpoint(job))?,
                 Action::Backup(job) => self.background.give(Job::Backup(job))?,
@@ -265,7 +266,7 @@ impl<D: Disk> Core<D> {
                 Done::Prepared(done) => self.step(Event::Prepared { done: done? })?,
                 Done::Sealed(segment) => self.step(Event::Sealed { segment: segment? })?,
                 Done::Checkpointed(done) => self.step(Event::Checkpointed(done?))?,
-                Done::Memory(memory) => self.step(Event::Memory(memory))?,
+                Done::Pages(pages) => self.step(Event::Pages(pages))?,
                 Done::BackedUp(result) => self.step(Event::BackedUp(result))?,
             }
         }

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 
 use mio::Waker;
 use qenex_journal::checkpoint::Writer;
-use qenex_journal::derived::{RowMemory, SealJob, SealedSegment, SegmentError};
+use qenex_journal::derived::{Pages, PagesJob, SealJob, SealedSegment, SegmentError};
 use qenex_journal::disk::{Disk, DiskError, FileDisk};
 use qenex_journal::log::{Appended, Journal, JournalError, PrepareJob, Progress, Tip, backup};
 
@@ -23,8 +23,8 @@ pub(super) enum Done<D: Disk> {
     Sealed(Result<Option<Box<SealedSegment<D>>>, EngineError>),
     /// A step of a checkpoint.
     Checkpointed(Result<CheckpointDone, EngineError>),
-    /// Memory for rows.
-    Memory(RowMemory),
+    /// Memory.
+    Pages(Pages),
     /// A backup: the folder, or why there is none.
     BackedUp(Result<String, String>),
 }
@@ -120,9 +120,9 @@ pub(super) fn preparer<D: Disk>(report: Report<D>) -> Result<Worker<PrepareJob<D
     Worker::start("preparer", move |job| report.done(Done::Prepared(prepare(job))))
 }
 
-/// Starts the thread that makes memory: rows wait for it, so it does nothing else.
-pub(super) fn memory_maker<D: Disk>(report: Report<D>) -> Result<Worker<()>, EngineError> {
-    Worker::start("memory", move |()| report.done(Done::Memory(RowMemory::new())))
+/// Starts the thread that makes memory: transfers wait for it, so it does nothing else.
+pub(super) fn page_maker<D: Disk>(report: Report<D>) -> Result<Worker<PagesJob>, EngineError> {
+    Worker::start("pages", move |job: PagesJob| report.done(Done::Pages(job.run())))
 }
 
 /// Starts the thread that does what may take its time.

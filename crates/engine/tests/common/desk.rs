@@ -8,7 +8,7 @@ use qenex_engine::frame::{
 };
 use qenex_engine::limits::{Configuration, Limits};
 use qenex_engine::recover::{self, OpenOptions};
-use qenex_journal::derived::{Options as StoreOptions, RowMemory};
+use qenex_journal::derived::Options as StoreOptions;
 use qenex_journal::disk::SimDisk;
 use qenex_journal::log::{Appended, Journal, Options as JournalOptions, Progress};
 
@@ -172,7 +172,7 @@ impl Desk {
                     self.step(Event::Prepared { done });
                 }
                 Action::End { .. } | Action::Stopped => {}
-                Action::MakeMemory => self.step(Event::Memory(RowMemory::new())),
+                Action::MakePages(job) => self.step(Event::Pages(job.run())),
                 Action::Seal(_) | Action::Checkpoint(_) | Action::Backup(_) => panic!("not done here: {action:?}"),
             }
         }

@@ -12,7 +12,7 @@ use qenex_engine::frame::{ErrorCode, Header, Judgement, Kind, Operation, Welcome
 use qenex_engine::limits::{Configuration, HELLO_WITHIN_NS, Limits};
 use qenex_engine::recover::Opened;
 use qenex_journal::checkpoint::Writer;
-use qenex_journal::derived::{RowMemory, SealJob, SegmentError};
+use qenex_journal::derived::{SealJob, SegmentError};
 use qenex_journal::disk::sim::{Lies, Random};
 use qenex_journal::disk::{Caching, Disk, DiskError, DiskFile, SimDisk};
 use qenex_journal::log::{Appended, Journal, JournalError, PrepareJob, Progress, Reserve};
@@ -222,7 +222,7 @@ impl Node {
                 },
                 Action::Seal(job) => self.jobs.push_back(Job::Seal(job)),
                 Action::Checkpoint(job) => self.jobs.push_back(Job::Checkpoint(job)),
-                Action::MakeMemory => self.event(around, Event::Memory(RowMemory::new()))?,
+                Action::MakePages(job) => self.event(around, Event::Pages(job.run()))?,
                 Action::Backup(_) => return Err(Failed("a backup that nobody asked for".to_owned())),
                 Action::End { timestamp } => self.ending = Some(timestamp),
                 Action::Stopped => self.stopped = true,

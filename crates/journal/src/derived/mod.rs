@@ -15,6 +15,7 @@ mod id_table;
 mod memory;
 mod no_disk;
 mod num;
+mod pages;
 mod pending;
 mod postings;
 mod prefetch;
@@ -29,8 +30,8 @@ mod store;
 mod view;
 
 pub use no_disk::NoDisk;
+pub use pages::{Pages, PagesJob};
 pub use sealed::{SealJob, SealedSegment, SegmentError};
-pub use segment::RowMemory;
 pub use store::LedgerStore;
 
 /// How a store divides its work.

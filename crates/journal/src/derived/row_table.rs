@@ -17,6 +17,8 @@ pub(crate) const SIDE: Place = 1 << 31;
 const ROW_BITS: u32 = 23;
 const ROW_MASK: u32 = (1 << ROW_BITS) - 1;
 
+const PAGE_BYTES: usize = 4_096;
+
 /// Open addressing, linear probing, at most two thirds full.
 #[derive(Debug)]
 pub(crate) struct RowTable {
@@ -29,6 +31,12 @@ impl RowTable {
     /// A table for at most `entries` entries.
     pub(crate) fn new(entries: usize) -> Self {
         Self { cells: vec![0; (entries + entries / 2).next_power_of_two()], used: 0 }
+    }
+
+    /// Has the system really give the table's memory, page by page: who adds entries should not wait for it.
+    pub(crate) fn touch(&mut self) {
+        // A value that may be another is written, or the compiler would see that nothing changes.
+        self.cells.iter_mut().step_by(PAGE_BYTES / 4).for_each(|cell| *cell = core::hint::black_box(*cell));
     }
 
     #[inline]

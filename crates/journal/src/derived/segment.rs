@@ -124,10 +124,9 @@ pub(crate) fn plain_result(timestamp: u64, rows: u32, row: u32) -> EventResult {
 /// Rows before the last one that has memory at which more is wanted: it comes from another thread.
 const ROWS_AHEAD: usize = 4 << CHUNK_BITS;
 
-/// Memory for one more chunk of rows that the system has really given: whoever records transfers should not wait for
-/// page after page of it.
+/// Memory for one more chunk of rows, which the system has really given.
 #[derive(Debug)]
-pub struct RowMemory {
+pub(crate) struct RowMemory {
     transfers: Vec<TransferLine>,
     sides: Vec<Sides>,
     low: Vec<Halves>,
@@ -135,9 +134,7 @@ pub struct RowMemory {
 
 impl RowMemory {
     /// Takes some milliseconds.
-    #[must_use]
-    #[allow(clippy::new_without_default)] // it is no value like others
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             transfers: touched(TransferLine(Transfer::ZERO)),
             sides: touched(Sides { debit: 0, credit: 0 }),
@@ -351,6 +348,11 @@ impl Lookup {
     /// For a segment of at most `rows` rows.
     pub(crate) fn new(rows: usize) -> Self {
         Self { ids: RowTable::new(rows), resolutions: RowTable::new(rows) }
+    }
+
+    /// Has the system really give the memory that nearly every row needs.
+    pub(crate) fn touch(&mut self) {
+        self.ids.touch();
     }
 
     #[inline]

@@ -5,10 +5,9 @@ use std::sync::{Arc, Mutex};
 use qenex_kernel::row::{Account, AccountTerms};
 
 use super::hash::prefix;
-use super::memory::Open;
 use super::pending;
 use super::sealed::{Cache, Kind, SealedSegment, SegmentError};
-use super::store::{LedgerStore, rows_max};
+use super::store::LedgerStore;
 use super::view::View;
 use crate::checkpoint::{Begun, PendingRow, Position, SealedFile};
 use crate::disk::Disk;
@@ -105,7 +104,7 @@ impl<D: Disk> LedgerStore<D> {
         self.transfers_before_segment += u64::from(View::rows(&segment));
         self.last_transfer_timestamp = self.last_transfer_timestamp.max(segment.last_timestamp());
         self.sealed.push(segment);
-        self.open = Open::new(self.keys, number + 1, rows_max(&self.options));
+        self.open.rows.number = number + 1;
         Ok(())
     }
 

@@ -19,11 +19,12 @@ use super::hash::{Keys, prefix};
 use super::memory::{Closed, Open};
 use super::no_disk::NoDisk;
 use super::num::index32;
+use super::pages::{Made, Pages, PagesJob};
 use super::pending::{self, Pending};
 use super::row_table::{SIDE, side};
 use super::scope::Undo;
 use super::sealed::{Cache, RESOLVES, ROWS_MAX, Scratch, SealJob, SealedSegment};
-use super::segment::{Expiry, RowMemory, Sides, burned, plain_result};
+use super::segment::{Expiry, Sides, burned, plain_result};
 use super::view::View;
 use super::{Counters, Entry, Options};
 use crate::disk::Disk;
@@ -255,14 +256,27 @@ impl<D: Disk> LedgerStore<D> {
         self.spare.extend(closed.recycle());
     }
 
-    /// Whether [`RowMemory`] should be made, by another thread, for rows to come.
-    pub fn wants_memory(&self) -> bool {
-        self.open.rows.wants_memory(rows_max(&self.options))
+    /// Memory that another thread should make for what is to come.
+    pub fn wanted_pages(&self) -> Option<PagesJob> {
+        let rows_max = rows_max(&self.options);
+        if self.open.rows.wants_memory(rows_max) {
+            return Some(PagesJob::rows());
+        }
+        let is_far = self.open.rows.transfers.len() > rows_max / 4;
+        (is_far && self.spare.is_empty()).then(|| PagesJob::segment(self.keys, rows_max))
     }
 
-    /// Takes memory for rows to come.
-    pub fn give_memory(&mut self, memory: RowMemory) {
-        self.open.rows.give(memory);
+    /// Takes the memory.
+    pub fn give_pages(&mut self, pages: Pages) {
+        match pages.0 {
+            Made::Rows(memory) => self.open.rows.give(memory),
+            Made::Segment(open) => self.spare.push(*open),
+        }
+    }
+
+    /// Has the system give the memory that the first transfers need.
+    pub fn warm(&mut self) {
+        self.open.lookup.touch();
     }
 
     /// Whether so many closed segments wait to be sealed that no more entries should be applied for now.
