@@ -1,14 +1,18 @@
 //! Finds the newest checkpoint that is whole, and restores the store from it and the sealed files.
 
-use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 
 use qenex_kernel::row::{Account, AccountTerms};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::format::{FOLDER, MAGIC, MANIFEST_LENGTH, Manifest, SECTIONS, Section, VERSION};
 use super::{PendingRow, Position, SealedFile, sha256};
-use crate::derived::{LedgerStore, Options, SealedSegment};
+use crate::derived::{Cache, LedgerStore, Options, SealedKeys, SealedSegment};
 use crate::disk::{Caching, Disk, DiskFile, Result};
+
+/// Sealed files that may be read before their keys are wanted.
+const SEGMENTS_AHEAD: usize = 1;
 
 /// A checkpoint that could not be used, and why. The state can always be had from the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,17 +100,53 @@ fn load_one<D: Disk>(
     let configuration = read_bytes(&file, &configuration)?;
     let files: Vec<SealedFile> = read_rows(&file, &files)?;
     let mut store = LedgerStore::new(disk.clone(), book, options);
-    for (number, expected) in (0u32..).zip(&files) {
-        let cache = Arc::clone(&store.cache);
-        let segment =
-            SealedSegment::open(disk, book, number, Some(expected.sha256), cache).map_err(|error| error.to_string())?;
-        if expected.number != number || segment.length() != expected.length {
-            return Err(format!("sealed segment {number} has {} bytes, not {}", segment.length(), expected.length));
-        }
-        store.restore_segment(segment).map_err(|error| error.to_string())?;
-    }
+    restore_segments(disk, book, &mut store, files)?;
     store.restore_rows(&accounts, &pending, &terms)?;
     Ok(Loaded { store, position: manifest.position, sessions, configuration })
+}
+
+/// Takes the sealed files in. One thread reads and judges them, this one adds their keys to the directory.
+fn restore_segments<D: Disk>(
+    disk: &D,
+    book: [u8; 16],
+    store: &mut LedgerStore<D>,
+    files: Vec<SealedFile>,
+) -> core::result::Result<(), String> {
+    let (disk, cache) = (disk.clone(), Arc::clone(&store.cache));
+    let (sender, receiver) = sync_channel(SEGMENTS_AHEAD);
+    let read = move || {
+        for (number, expected) in (0u32..).zip(&files) {
+            let segment = read_segment(&disk, book, number, expected, &cache);
+            let failed = segment.is_err();
+            if sender.send(segment).is_err() || failed {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("segments-read".to_owned()).spawn(read);
+    let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+    let done = receiver.into_iter().try_for_each(|read| {
+        let (segment, keys) = read?;
+        store.restore_segment(segment, &keys).map_err(|error| error.to_string())
+    });
+    thread.join().map_or_else(|panic| std::panic::resume_unwind(panic), |()| done)
+}
+
+/// Opens a sealed file, and reads what the directory needs of it.
+fn read_segment<D: Disk>(
+    disk: &D,
+    book: [u8; 16],
+    number: u32,
+    expected: &SealedFile,
+    cache: &Arc<Mutex<Cache>>,
+) -> core::result::Result<(SealedSegment<D>, SealedKeys), String> {
+    let open = || SealedSegment::open(disk, book, number, Some(expected.sha256), Arc::clone(cache));
+    let segment = open().map_err(|error| error.to_string())?;
+    if expected.number != number || segment.length() != expected.length {
+        return Err(format!("sealed segment {number} has {} bytes, not {}", segment.length(), expected.length));
+    }
+    let keys = segment.keys_for_directory().map_err(|error| error.to_string())?;
+    Ok((segment, keys))
 }
 
 fn read_manifest<F: DiskFile>(file: &F) -> core::result::Result<Manifest, String> {

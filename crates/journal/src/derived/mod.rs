@@ -31,6 +31,7 @@ mod view;
 
 pub use no_disk::NoDisk;
 pub use pages::{Pages, PagesJob};
+pub(crate) use sealed::{Cache, SealedKeys};
 pub use sealed::{SealJob, SealedSegment, SegmentError};
 pub use store::LedgerStore;
 

@@ -6,7 +6,7 @@ use qenex_kernel::row::{Account, AccountTerms};
 
 use super::hash::prefix;
 use super::pending;
-use super::sealed::{Cache, Kind, SealedSegment, SegmentError};
+use super::sealed::{Cache, SealedKeys, SealedSegment, SegmentError};
 use super::store::LedgerStore;
 use super::view::View;
 use crate::checkpoint::{Begun, PendingRow, Position, SealedFile};
@@ -91,14 +91,14 @@ impl<D: Disk> LedgerStore<D> {
     }
 
     /// Takes a sealed segment in, the next in order.
-    pub(crate) fn restore_segment(&mut self, segment: SealedSegment<D>) -> Result<(), SegmentError> {
+    pub(crate) fn restore_segment(&mut self, segment: SealedSegment<D>, keys: &SealedKeys) -> Result<(), SegmentError> {
         let number = segment.number();
-        let (ids, resolutions) = (segment.all_entries(Kind::IDS)?, segment.all_entries(Kind::RESOLUTIONS)?);
+        let SealedKeys { ids, resolutions, blocks } = keys;
         self.directory.open_segment(number, ids.len() + resolutions.len());
         for entries in [ids, resolutions] {
-            self.directory.insert(entries.into_iter().map(prefix), number);
+            self.directory.insert(entries.iter().map(|&entry| prefix(entry)), number);
         }
-        if !self.directory.insert_blocks(&segment.blocks()?) {
+        if !self.directory.insert_blocks(blocks) {
             return Err(segment.damaged("its map of blocks has another length".to_owned()));
         }
         self.transfers_before_segment += u64::from(View::rows(&segment));

@@ -11,7 +11,7 @@ mod writer;
 use qenex_kernel::row::transfer_flags;
 
 pub(crate) use cache::Cache;
-pub(crate) use format::Kind;
+pub(crate) use reader::SealedKeys;
 pub use reader::{SealedSegment, SegmentError};
 pub(crate) use seal::Scratch;
 pub use seal::SealJob;

@@ -62,6 +62,16 @@ pub struct SealedSegment<D: Disk> {
     pub(crate) fresh: Option<Fresh>,
 }
 
+/// What the directory needs of a sealed segment.
+pub(crate) struct SealedKeys {
+    /// Entries of the index of ids.
+    pub(crate) ids: Vec<u64>,
+    /// Entries of the index of what resolved pending transfers.
+    pub(crate) resolutions: Vec<u64>,
+    /// The map of the blocks that the ids of both are in.
+    pub(crate) blocks: Vec<u64>,
+}
+
 /// Where the tables are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tables {
@@ -275,14 +285,13 @@ impl<D: Disk> SealedSegment<D> {
         Ok(rows)
     }
 
-    /// All entries of an index, in order.
-    pub(crate) fn all_entries(&self, kind: Kind) -> Result<Vec<u64>, SegmentError> {
-        self.read_section(self.index(kind).entries)
-    }
-
-    /// The map of the blocks that its ids are in.
-    pub(crate) fn blocks(&self) -> Result<Vec<u64>, SegmentError> {
-        self.read_section(self.footer.section(Kind::BLOCKS))
+    /// What the directory needs of it.
+    pub(crate) fn keys_for_directory(&self) -> Result<SealedKeys, SegmentError> {
+        Ok(SealedKeys {
+            ids: self.read_section(self.index(Kind::IDS).entries)?,
+            resolutions: self.read_section(self.index(Kind::RESOLUTIONS).entries)?,
+            blocks: self.read_section(self.footer.section(Kind::BLOCKS))?,
+        })
     }
 
     /// An index.
