@@ -56,7 +56,7 @@ class TimestampMustBeZero(InvalidRow, code="timestamp_must_be_zero", iso_reason=
 
 
 class ImportedEventTimestampOutOfRange(InvalidRow, code="imported_event_timestamp_out_of_range", iso_reason="DT01"):
-    """The timestamp of the imported row lies outside 1 to 2^63-2."""
+    """The timestamp of the imported row lies outside 1 to 2^63-1."""
 
 
 class ReservedField(InvalidRow, code="reserved_field"):
