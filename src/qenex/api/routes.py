@@ -27,7 +27,7 @@ from qenex.errors import (
     InvalidParameter,
     TransferNotFound,
 )
-from qenex.kernel import AccountFilterFlags, AccountFlags, CreateAccountStatus
+from qenex.kernel import TIMESTAMP_MAX, AccountFilterFlags, AccountFlags, CreateAccountStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -235,7 +235,8 @@ class Routes:
         account_id = _account_id(account)
         row = await self._account_row(account_id)
         if at is None:
-            moment_ns = max(time.time_ns(), int.from_bytes(row[120:128], "little"))
+            # Not this process's clock: the engine's time stays ahead of a clock that was set back.
+            moment_ns = TIMESTAMP_MAX
         else:
             moment_ns = listings.timestamp("at", at)
             if moment_ns > time.time_ns():

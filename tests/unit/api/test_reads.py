@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
 from qenex.api import times
 from qenex.client.protocol import Operation
-from qenex.kernel import to_address
+from qenex.kernel import ACCOUNT, to_address
 from tests.unit.api.conftest import Api, problem
 
 
@@ -79,6 +80,15 @@ async def test_balances_after_each_transfer_need_history(api: Api) -> None:
     assert page["next"] is None
     problem(await api.http.get(f"/api/v1/accounts/{bank['id']}/balances"), 409, "history_not_kept")
     problem(await api.http.get("/api/v1/accounts/99/balances"), 404, "account_not_found")
+
+
+async def test_a_balance_of_now_has_all_of_it_though_the_clock_was_set_back(api: Api) -> None:
+    """The engine's time never runs back; a clock that was set back lies behind what has happened."""
+    bank, customer = await api.account(), await api.account()
+    empty = np.zeros(1, ACCOUNT)
+    api.engine.ledger.create_accounts(empty, timestamp_ns=time.time_ns() + 1_800 * 10**9)
+    await api.transfer(bank, customer, "3")
+    assert (await get(api, f"accounts/{customer['id']}/balance"))["posted"] == "3.00"
 
 
 @pytest.mark.parametrize("order", ["newest", "oldest"])
