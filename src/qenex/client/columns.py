@@ -84,9 +84,11 @@ def _amounts(rows: NDArray[np.void], columns: dict[str, NDArray[Any]], assets: A
 
 def _minor(amounts: NDArray[Any], asset: Asset) -> NDArray[np.void]:
     """Amounts in major units as a column in minor ones, exactly."""
-    if amounts.dtype.kind == "f" and asset.scale <= 15:
+    # A shorter float has several shortest forms of so many digits: it goes the slow way, which takes it for what it is.
+    if amounts.dtype == np.float64 and asset.scale <= 15:
         factor = 10.0**asset.scale
-        minor = np.rint(amounts * factor)
+        with np.errstate(over="ignore"):  # what is too large is refused below
+            minor = np.rint(amounts * factor)
         # A float is its shortest decimal form; that has no more digits than the asset where dividing gives it back.
         if bool(np.all((minor >= 0) & (minor < _EXACT_FLOATS) & (minor / factor == amounts))):
             return from_ints(minor.astype("<u8"))

@@ -29,7 +29,7 @@ def number(value: bytes) -> int:
     return int.from_bytes(value, "little")
 
 
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=65_536, typed=True)
 def account_id_of(address: str | int) -> int:
     """The account that an address stands for; an id stands for itself.
 
@@ -48,13 +48,13 @@ def account_id_of(address: str | int) -> int:
         raise InvalidAddress(address, str(error)) from None
 
 
-def check_id(given: int) -> int:
+def check_id(given: object) -> int:
     """An id that a row can have.
 
     Raises:
         InvalidId: it is not an integer from 1 to 2^128-2.
     """
-    if not 0 < given < U128_MAX:
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 < given < U128_MAX:
         raise InvalidId(given, "an id is an integer from 1 to 2^128-2")
     return given
 
