@@ -179,9 +179,11 @@ def test_the_demo_bank_is_made_once_and_everything_balances(shell: Shell) -> Non
         lines = [line for line in balance["lines"] if line["ledger"] == asset]
         for kind in ("posted", "pending"):
             debit_sum, credit_sum = (
-                sum(int(line[f"{side}_{kind}"]) for line in lines) for side in ("debits", "credits")
+                sum(int(line[f"{side}_{kind}_minor"]) for line in lines) for side in ("debits", "credits")
             )
             assert debit_sum == credit_sum
+    capital = next(line for line in balance["lines"] if (line["asset"], line["code"]) == ("EUR", 3000))
+    assert (capital["credits_posted"], capital["credits_posted_minor"]) == ("5000000.00", "500000000")
 
 
 def test_status_shows_times_for_people_and_counts_what_happens(shell: Shell, pair: tuple[str, str]) -> None:

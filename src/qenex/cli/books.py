@@ -13,7 +13,6 @@ from qenex.assets import Assets
 from qenex.cli.chart import AccountCode
 from qenex.cli.engine_book import open_book
 from qenex.cli.output import Home, Json, Output, example, table, time_text
-from qenex.cli.reading import pages
 from qenex.cli.trial_balance import Line, differences, trial_balance
 from qenex.errors import CheckFailed, UnknownAsset
 from qenex.errors.engine import BY_NUMBER
@@ -99,20 +98,14 @@ def _status(home: Home = None, *, as_json: Json = False) -> None:
 
 
 def _trial_balance(home: Home = None, *, as_json: Json = False) -> None:
-    """Add up all accounts. Debits and credits must be equal in every asset; exit code 1 if they are not."""
+    """Add up all accounts, as they are at one moment. Debits must equal credits in every asset, else exit code 1."""
     with open_book(home, read_only=True) as book:
-        lines = trial_balance(pages(book.query_accounts))
+        lines = trial_balance(book.accounts_of_one_moment())
     wrong = {ledger: sums for ledger, sums in differences(lines).items() if any(sums)}
     Output(as_json=as_json).show(
         {
             "balanced": not wrong,
-            "lines": [
-                {
-                    key: str(value) if key.startswith(("debits", "credits")) else value
-                    for key, value in asdict(line).items()
-                }
-                for line in lines
-            ],
+            "lines": [_line(line) for line in lines],
         },
         balance_table(lines),
         "does not balance" if wrong else "balanced: debits less credits are zero in every asset",
@@ -122,6 +115,19 @@ def _trial_balance(home: Home = None, *, as_json: Json = False) -> None:
             f"{asset_code(ledger)}: {posted} posted, {pending} pending" for ledger, (posted, pending) in wrong.items()
         )
         raise CheckFailed(f"debits less credits in minor units are not zero: {named}")
+
+
+def _line(line: Line) -> dict[str, object]:
+    """A line as a document: amounts in major units, and in minor ones."""
+    sums = {name: value for name, value in asdict(line).items() if name.startswith(("debits", "credits"))}
+    return {
+        "asset": asset_code(line.ledger),
+        "ledger": line.ledger,
+        "code": line.code,
+        "accounts": line.accounts,
+        **{name: amount_text(minor, line.ledger) for name, minor in sums.items()},
+        **{f"{name}_minor": str(minor) for name, minor in sums.items()},
+    }
 
 
 def _backup(

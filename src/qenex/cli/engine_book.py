@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from qenex import QenexClient
+from qenex.cli.reading import accounts_of_one_moment
 from qenex.client import Operation, Transaction
 from qenex.kernel import BATCH_MAX, ID, CreateTransferStatus, from_ints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -80,6 +81,10 @@ class EngineBook:
     def query_accounts(self, filters: Rows) -> Rows:
         """One `QUERY_FILTER` in, `ACCOUNT` rows out."""
         return self._client.call(Operation.QUERY_ACCOUNTS, filters).rows
+
+    def accounts_of_one_moment(self, *, ledger: int = 0) -> Iterator[Rows]:
+        """All accounts (of an asset) in pages of `ACCOUNT` rows, with the balances that they had at one moment."""
+        return accounts_of_one_moment(self._client.call, ledger=ledger)
 
     def query_transfers(self, filters: Rows) -> Rows:
         """One `QUERY_FILTER` in, `TRANSFER` rows out."""

@@ -95,7 +95,7 @@ def post(book: Book, data: dataset.Dataset, *, progress: Progress) -> Report:
         refusals=refusals,
         unlike=_unlike(data.transfers, recorded),
         days=_side_by_side(data.days, dataset.days_of(recorded)),
-        balance=tuple(trial_balance(pages(book.query_accounts, ledger=ledger))),
+        balance=tuple(trial_balance(book.accounts_of_one_moment(ledger=ledger))),
     )
 
 

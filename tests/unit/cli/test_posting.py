@@ -17,7 +17,7 @@ from qenex.errors import ConnectionLost
 from qenex.kernel import ACCOUNT, EVENT_RESULT, TRANSFER, from_ints, to_int
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -83,6 +83,9 @@ class PlainBook:
 
     def query_accounts(self, filters: Rows) -> Rows:
         return self._query(self.accounts, ACCOUNT, filters)
+
+    def accounts_of_one_moment(self, *, ledger: int = 0) -> Iterator[Rows]:
+        return pages(self.query_accounts, ledger=ledger)
 
     def query_transfers(self, filters: Rows) -> Rows:
         return self._query(self.transfers, TRANSFER, filters)
