@@ -3,9 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyInt};
 use qenex_engine::server::random_16;
-use qenex_engine::verify::{Recomputed, restore, verify};
+use qenex_engine::verify::{Recomputed, Sum, restore, verify};
 use qenex_journal::disk::FileDisk;
 use qenex_journal::log::{Ending, VerifyReport};
 
@@ -98,11 +98,14 @@ fn put_recomputed(found: &Bound<'_, PyDict>, recomputed: &Recomputed) -> PyResul
     found.set_item("results_hash", hex(&recomputed.results_hash))?;
     found.set_item("results_compared", recomputed.results_compared)?;
     found.set_item("marks_compared", recomputed.marks_compared)?;
+    found.set_item("misadded", &recomputed.misadded)?;
+    let whole = |sum: Sum| found.py().get_type::<PyInt>().call_method1("from_bytes", (&sum.to_bytes()[..], "little"));
     let ledgers = recomputed.ledgers.iter().map(|(ledger, sums)| {
-        let posted = (sums.debits_posted, sums.credits_posted);
-        (*ledger, sums.accounts, posted.0, posted.1, sums.debits_pending, sums.credits_pending)
+        let posted = (whole(sums.debits_posted)?, whole(sums.credits_posted)?);
+        let pending = (whole(sums.debits_pending)?, whole(sums.credits_pending)?);
+        Ok((*ledger, sums.accounts, posted.0, posted.1, pending.0, pending.1))
     });
-    found.set_item("ledgers", ledgers.collect::<Vec<_>>())
+    found.set_item("ledgers", ledgers.collect::<PyResult<Vec<_>>>()?)
 }
 
 fn hex(bytes: &[u8]) -> String {

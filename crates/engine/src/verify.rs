@@ -2,7 +2,9 @@
 //!
 //! [`qenex_journal::log::verify`] walks the chain; a [`Recomputation`] takes each group on the way. It applies the entries
 //! to a fresh state, compares the hashes of results that group headers state and the marks that checkpoints left, sees
-//! that holds expired when they were due, and in the end adds up all accounts.
+//! that holds expired when they were due, and in the end adds up all accounts, and each again from its transfers.
+
+mod sums;
 
 use std::collections::BTreeMap;
 
@@ -12,26 +14,13 @@ use qenex_journal::log::{
     self, EntryHeader, EntryKind, Group, Hash, JournalError, RestoreStep, Restored, VerifyProgress, VerifyReport,
     name_of,
 };
-use qenex_kernel::row::{BATCH_MAX, EventResult, QueryFilter};
+use qenex_kernel::row::EventResult;
 
 use crate::error::{EngineError, caught};
 use crate::recover::Sealing;
 use crate::state::{Mark, State};
 
-/// All accounts of a ledger (an asset), added up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LedgerSums {
-    /// How many accounts.
-    pub accounts: u64,
-    /// Debits posted.
-    pub debits_posted: u128,
-    /// Credits posted.
-    pub credits_posted: u128,
-    /// Debits pending.
-    pub debits_pending: u128,
-    /// Credits pending.
-    pub credits_pending: u128,
-}
+pub use sums::{LedgerSums, Sum};
 
 /// What was computed, and how much of what the journal states it agreed with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +37,8 @@ pub struct Recomputed {
     pub results_hash: Hash,
     /// Sums by ledger.
     pub ledgers: BTreeMap<u32, LedgerSums>,
+    /// Accounts with other balances than their transfers, as recorded, add up to.
+    pub misadded: Vec<u128>,
 }
 
 /// A state under way. `S` is the disk, empty, where its segments are sealed.
@@ -151,39 +142,16 @@ impl<S: Disk> Recomputation<S> {
     pub fn finish(mut self) -> Result<Recomputed, EngineError> {
         self.sealing.finish(&mut self.state)?;
         let store = self.state.machine().store();
+        let (ledgers, misadded) = sums::add_up(self.state.machine());
         Ok(Recomputed {
             results_compared: self.results_compared,
             marks_compared: self.marks_compared,
             counters: store.counters(),
             state_hash: store.state_hash(),
             results_hash: *self.state.results_hash(),
-            ledgers: self.sums(),
+            ledgers,
+            misadded,
         })
-    }
-
-    fn sums(&self) -> BTreeMap<u32, LedgerSums> {
-        let mut ledgers: BTreeMap<u32, LedgerSums> = BTreeMap::new();
-        let limit = u32::try_from(BATCH_MAX).unwrap_or(u32::MAX);
-        let mut filter = QueryFilter { limit, ..QueryFilter::ZERO };
-        loop {
-            let mut accounts = Vec::new();
-            self.state.machine().query_accounts(&filter, &mut accounts);
-            let Some(last) = accounts.last() else { return ledgers };
-            filter.timestamp_min = last.timestamp + 1;
-            for account in &accounts {
-                let sums = ledgers.entry(account.ledger).or_default();
-                sums.accounts += 1;
-                // What no account can hold, their sum can: it wraps, and so differs wherever debits and credits do.
-                for (sum, amount) in [
-                    (&mut sums.debits_posted, account.debits_posted),
-                    (&mut sums.credits_posted, account.credits_posted),
-                    (&mut sums.debits_pending, account.debits_pending),
-                    (&mut sums.credits_pending, account.credits_pending),
-                ] {
-                    *sum = sum.wrapping_add(amount);
-                }
-            }
-        }
     }
 }
 

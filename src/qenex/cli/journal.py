@@ -17,7 +17,7 @@ from qenex.cli.books import amount_text, asset_code
 from qenex.cli.engine_book import open_book
 from qenex.cli.output import Home, Json, Output, example, table
 from qenex.errors import BookExists, BookMissing, CheckFailed, ConnectionFailed
-from qenex.kernel import _native
+from qenex.kernel import _native, to_address
 from qenex.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,7 +57,8 @@ def _verify(
     """Walk the journal's chain and compute everything again: every balance, every result, every mark.
 
     Works beside a running engine, up to what it has synced. Changes nothing. Exit code 4 with file and byte where the
-    journal is damaged or says another thing than its entries lead to, 1 where debits and credits differ.
+    journal is damaged or says another thing than its entries lead to, 1 where debits and credits differ or a balance is
+    not what the account's transfers add up to.
     """
     out = Output(as_json=as_json)
     until = None
@@ -135,22 +136,24 @@ def _sync(folder: Path) -> None:
 
 
 def _show(out: Output, found: dict[str, Any], seconds: float) -> None:
-    unequal = _unequal(found)
+    wrong = _wrong(found)
     rows = [
         (name.replace("_", " "), _shown(name, value))
         for name, value in found.items()
-        if name != "ledgers" and value != ""
+        if name != "ledgers" and value not in ("", [])
     ]
     document = found | {
+        "misadded": [to_address(account) for account in found["misadded"]],
         "ledgers": [_ledger(row) for row in found["ledgers"]],
         "seconds": f"{seconds:.3f}",
-        "ok": not unequal,
+        "ok": not wrong,
     }
     rate = f"{found['rows'] / max(seconds, 1e-9):,.0f} rows a second, " if "rows" in found else ""
     verdict = (
-        "the chain is whole, everything computed again agrees with it, debits equal credits"
-        if not unequal
-        else "the chain is whole, but debits and credits differ"
+        f"the chain is whole, but {wrong}"
+        if wrong
+        else "the chain is whole, everything computed again agrees with it, every balance is what its transfers add up"
+        " to, debits equal credits"
     )
     out.show(
         document, table("Journal", ("what", "found"), rows), _sums(found["ledgers"]), f"{rate}{seconds:.1f} s", verdict
@@ -159,12 +162,20 @@ def _show(out: Output, found: dict[str, Any], seconds: float) -> None:
 
 
 def _check_balanced(found: dict[str, Any]) -> None:
-    if unequal := _unequal(found):
-        raise CheckFailed("debits and credits differ in " + ", ".join(asset_code(row[0]) for row in unequal))
+    if wrong := _wrong(found):
+        raise CheckFailed(wrong)
 
 
-def _unequal(found: dict[str, Any]) -> list[tuple[int, ...]]:
-    return [row for row in found["ledgers"] if row[2] != row[3] or row[4] != row[5]]
+def _wrong(found: dict[str, Any]) -> str:
+    """What does not add up; empty where all does."""
+    unequal = [asset_code(row[0]) for row in found["ledgers"] if row[2] != row[3] or row[4] != row[5]]
+    misadded = [to_address(account) for account in found["misadded"]]
+    complaints = [f"debits and credits differ in {', '.join(unequal)}"] if unequal else []
+    if misadded:
+        complaints.append(
+            f"{len(misadded):,} accounts have other balances than their transfers add up to, the first is {misadded[0]}"
+        )
+    return "; ".join(complaints)
 
 
 def _shown(name: str, value: object) -> str:
