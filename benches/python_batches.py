@@ -98,12 +98,12 @@ def _accepted(results: NDArray[np.void]) -> None:
 
 async def _offer(address: str, token: str, rows: NDArray[np.void], size: int) -> list[float]:
     """Sends each batch at its time, whatever became of those before; seconds from then until its results are here."""
-    took: list[float] = []
+    took = [0.0] * len(range(0, len(rows), size))
     async with AsyncQenexClient(address, credential=token) as client:
 
-        async def send(batch: NDArray[np.void], due: float) -> None:
-            results = await client.create_transfers(batch)
-            took.append(time.perf_counter() - due)
+        async def send(at: int, due: float) -> None:
+            results = await client.create_transfers(rows[at : at + size])
+            took[at // size] = time.perf_counter() - due
             _accepted(results)
 
         tasks = []
@@ -111,7 +111,7 @@ async def _offer(address: str, token: str, rows: NDArray[np.void], size: int) ->
         for at in range(0, len(rows), size):
             due = begin + at / OFFERED
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            tasks.append(asyncio.create_task(send(rows[at : at + size], due)))
+            tasks.append(asyncio.create_task(send(at, due)))
         await asyncio.gather(*tasks)
     return took
 

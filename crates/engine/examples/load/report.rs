@@ -8,7 +8,7 @@ use crate::wire::Answer;
 /// What is counted. Times are nanoseconds since the load began.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
-    /// The measurement begins here; answers before it are not in rate or latencies.
+    /// The measurement begins here; answers before it are not in the rate, nor what was due before it in the latencies.
     pub(crate) begin_ns: u64,
     /// Requests that were due, and sent; those sent again do not count again.
     pub(crate) due: u64,
@@ -21,6 +21,10 @@ pub(crate) struct Report {
     created: u64,
     measured: u64,
     refused: u64,
+    /// Rows within the measurement whose answers say what group they were in, and how many groups these were: of each a row
+    /// counts as its share.
+    grouped: u64,
+    groups: f64,
     /// The measurement ends here, or with the last answer.
     pub(crate) end_ns: u64,
     last_ns: u64,
@@ -44,13 +48,20 @@ impl Report {
     pub(crate) fn answer(&mut self, answer: Answer, due_ns: u64, now_ns: u64) {
         let latency_us = u32::try_from(now_ns.saturating_sub(due_ns) / 1_000).unwrap_or(u32::MAX);
         match answer {
-            Answer::Done { created, refused } => {
+            Answer::Done { created, refused, group_rows } => {
                 self.replies += 1;
                 self.created += created;
                 self.refused += refused;
                 if (self.begin_ns..self.end_ns).contains(&now_ns) {
                     self.measured += created;
+                    if group_rows > 0 {
+                        self.grouped += created + refused;
+                        self.groups += (created + refused) as f64 / f64::from(group_rows);
+                    }
                     self.last_ns = now_ns;
+                }
+                // By when it was due: what was due within the measurement counts however late its answer came.
+                if (self.begin_ns..self.end_ns).contains(&due_ns) {
                     self.latencies_us.push(latency_us);
                 }
                 self.longest_us = self.longest_us.max(latency_us);
@@ -83,6 +94,7 @@ impl Display for Report {
         write!(f, "\"failed\": {{{}}}, \"created\": {}, ", failed.join(", "), self.created)?;
         write!(f, "\"refused\": {}, \"seconds\": {seconds:.3}, ", self.refused)?;
         write!(f, "\"rate\": {:.1}, ", self.measured as f64 / seconds)?;
+        write!(f, "\"group_rows\": {:.1}, ", self.grouped as f64 / self.groups.max(f64::MIN_POSITIVE))?;
         for (name, per_mille) in [("p50_us", 500), ("p90_us", 900), ("p99_us", 990), ("p999_us", 999)] {
             write!(f, "\"{name}\": {}, ", self.quantile(per_mille))?;
         }

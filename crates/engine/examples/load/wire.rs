@@ -16,8 +16,9 @@ use crate::{Outcome, Plan};
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// So many transfers are in the ledger, so many were refused by it.
-    Done { created: u64, refused: u64 },
+    /// So many transfers are in the ledger, so many were refused by it; rows of the group that it shared, where the answer
+    /// says that.
+    Done { created: u64, refused: u64, group_rows: u32 },
     /// The server had no room for it: it is to be sent again.
     Busy,
     /// It was refused as a whole, with this number.
@@ -157,7 +158,7 @@ impl Wire for Binary {
                 let created = CreateTransferStatus::Created.number();
                 let results = body.chunks_exact(size_of::<EventResult>()).flat_map(EventResult::read_from_bytes);
                 let created = results.filter(|row| row.status == created).count() as u64;
-                Answer::Done { created, refused: all - created }
+                Answer::Done { created, refused: all - created, group_rows: header.group_rows }
             }
             Some(Kind::Error) if header.request == 0 => return Err(String::from_utf8_lossy(body).into()),
             Some(Kind::Error) if header.error == 9 => Answer::Busy,
@@ -215,9 +216,9 @@ impl Wire for Http {
             return Ok(None);
         }
         let answer = match status {
-            200 | 201 => Answer::Done { created: 1, refused: 0 },
+            200 | 201 => Answer::Done { created: 1, refused: 0, group_rows: 0 },
             429 | 503 => Answer::Busy,
-            422 => Answer::Done { created: 0, refused: 1 },
+            422 => Answer::Done { created: 0, refused: 1, group_rows: 0 },
             _ => Answer::Failed(status),
         };
         Ok(Some((length, 0, answer)))
