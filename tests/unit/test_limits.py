@@ -1,0 +1,65 @@
+"""spec/limits.md states the limits that the code has, as far as Python can see them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from qenex.api import combiner, exchange, listings, protocol, strict_json, transactions
+from qenex.client import protocol as binary
+from qenex.errors import BY_CODE
+from qenex.kernel import BATCH_MAX, CHANGE_EVENTS_MAX
+from qenex.settings import Settings
+
+ROWS = {
+    row[0]: row[1:]
+    for line in (Path(__file__).parents[2] / "spec/limits.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("| ") and len(row := [cell.strip() for cell in line.strip("|").split("|")]) == 4
+}
+DEFAULTS = {name: field.default for name, field in Settings.model_fields.items()}
+MIB, KIB = 1 << 20, 1 << 10
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "in_code"),
+    [
+        ("frame", "1 MiB + 4 KiB", binary.FRAME_MAX == MIB + 4 * KIB),
+        ("rows of a request", "8,189", BATCH_MAX == 8_189),
+        ("rows of a reply", "8,189; 2,730 change events", CHANGE_EVENTS_MAX == 2_730),
+        ("context of a request", "256 bytes", binary.CONTEXT_MAX == 256),
+        ("`linger_us` of a request", "1,000", binary.LINGER_MAX_US == 1_000),
+        ("unanswered requests of a session", "64", DEFAULTS["window_requests"] == binary.WINDOW_MAX == 64),
+        ("unanswered bytes of a session", "16 MiB", DEFAULTS["window_bytes"] == 16 * MIB),
+        ("connections with a credential", "1,024", DEFAULTS["connections_max"] == 1_024),
+        ("sessions", "65,536", DEFAULTS["sessions_max"] == 65_536),
+        ("connections over HTTP", "1,024", protocol.Protocol.connections_max == 1_024),
+        ("time from the first byte of an HTTP request to its last", "10 s", protocol.ARRIVAL_S == 10),
+        ("time from the last byte of an HTTP request to that of its answer", "60 s", protocol.ANSWER_S == 60),
+        ("transfers over HTTP that wait for the engine", "131,024", combiner.ROWS_WAITING_MAX == 131_024),
+        (
+            "values in a JSON body, about",
+            "64; 131,024 for `POST /api/v1/transactions`",
+            (exchange.BODY_VALUES_MAX, transactions.BATCH_VALUES_MAX) == (64, 131_024),
+        ),
+        (
+            "JSON body over HTTP",
+            "16 KiB; 4 MiB for `POST /api/v1/transactions`",
+            (exchange.BODY_BYTES_MAX, transactions.BATCH_BYTES_MAX) == (16 * KIB, 4 * MIB),
+        ),
+        ("rows of a page over HTTP", "1,000", listings.LIMIT_MAX == 1_000),
+        ("`Idempotency-Key`", "255 visible ASCII characters", exchange.KEY_LENGTH_MAX == 255),
+        ("nesting of JSON", "32", strict_json.NESTING_MAX == 32),
+        ("head of an HTTP request", "32 KiB", protocol.HEAD_BYTES_MAX == 32 * KIB),
+    ],
+)
+def test_a_limit_is_what_the_page_says(limit: str, value: str, *, in_code: bool) -> None:
+    assert ROWS[limit][0] == value
+    assert in_code
+
+
+def test_every_error_that_the_page_names_is_one() -> None:
+    named = {code for row in ROWS.values() for code in re.findall(r"`([a-z_]+)`", row[2])}
+    assert len(named) > 15
+    assert named <= set(BY_CODE) | {"window_requests"}
