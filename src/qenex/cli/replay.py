@@ -28,7 +28,7 @@ DECIMALS: Final = 2
 
 def add_to(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("replay", epilog=example("qenex replay ../shared/data/fraud/*.parquet"))(_replay)
+    app.command("replay", epilog=example("qenex replay june.parquet"))(_replay)
 
 
 def _replay(
