@@ -142,7 +142,7 @@ mod tests {
     fn ledger() -> Machine<MemoryStore> {
         let mut machine = Machine::new(MemoryStore::new(), 0);
         let accounts = [1, 2, 3].map(|id| Account { id, ledger: 978, code: 1, ..Account::ZERO });
-        machine.create_accounts(10, &accounts, &mut Vec::new()).unwrap();
+        machine.create_accounts(10, &accounts, &mut Vec::new()).expect("in order");
         machine
     }
 
@@ -155,7 +155,7 @@ mod tests {
         let void = Transfer { ledger: 0, code: 0, ..second(21, 11, transfer_flags::VOID_PENDING_TRANSFER, 0) };
         let rows = [transfer(1, 1, 2, 5), hold(10, 0), hold(11, 0), hold(12, 1), hold(13, 0), post, void];
         let mut results = Vec::new();
-        machine.create_transfers(20, &rows, &mut results).unwrap();
+        machine.create_transfers(20, &rows, &mut results).expect("in order");
         assert!(results.iter().all(|result| result.status == u32::MAX), "{results:?}");
         assert_eq!(machine.expire(3_000_000_000, 10), Ok(1));
         let (ledgers, misadded) = add_up(&machine);
