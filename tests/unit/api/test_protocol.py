@@ -10,11 +10,11 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from qenex.api import protocol
-from qenex.api.gateway import Gateway
 from qenex.api.protocol import ANSWER_S, CLOSING_S, HEAD_BYTES_MAX, PIPELINED_MAX, Protocol
 from tests.unit.api.conftest import TOKEN
 
 if TYPE_CHECKING:
+    from qenex.api.gateway import Gateway
     from tests.unit.api.conftest import Api
 
 OK = b"HTTP/1.1 200 OK"
