@@ -17,6 +17,7 @@ from qenex.api import problems
 from qenex.errors import BodyTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
@@ -47,6 +48,7 @@ class Protocol(HttpToolsProtocol):
         self._arriving_since: float | None = None
         self._answering_since: float | None = None
         self._closing_since: float | None = None
+        self._started: RequestResponseCycle | None = None
         self._head_bytes = 0
         self._in_head = False
         self._has_body = False
@@ -66,6 +68,8 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
         super().connection_lost(exc)
+        if self._started is not None:
+            self._started.disconnected = True
         if self.scope is not None:
             # Neither needs to be found by the other any more, nor to wait for the collector.
             self.scope.pop("qenex.connection", None)  # type: ignore[typeddict-item]  # as where it is put
@@ -110,6 +114,11 @@ class Protocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             super().on_headers_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn tells only the newest request of a connection that the client is gone.
+        self._started = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_body(self, body: bytes) -> None:
         """A piece of a body is there."""
         self._has_body = True
@@ -151,11 +160,11 @@ class Protocol(HttpToolsProtocol):
 
     def _end(self) -> None:
         """Ends the connection; what was written before still goes out, and what waits is not begun."""
-        cycle = self._current()
-        if cycle is not None:
-            # Whoever still reads the request, or writes an answer, learns that there is nobody any more.
-            cycle.disconnected = True
-            cycle.message_event.set()
+        for cycle in (self._started, self._current()):
+            if cycle is not None:
+                # Whoever still reads the request, or writes an answer, learns that there is nobody any more.
+                cycle.disconnected = True
+                cycle.message_event.set()
         self.transport.close()
 
     def _working(self) -> bool:
