@@ -10,8 +10,10 @@ pub const RELEASE: u32 = 1;
 
 /// How long a connection may take from its beginning to a complete hello with a credential that is known.
 pub const HELLO_WITHIN_NS: u64 = 10 * SECOND_NS;
-/// How long a connection may send nothing in the middle of a frame.
+/// How long a connection may send nothing in the middle of a frame, or take nothing of the answers that wait for it.
 pub const SILENCE_MAX_NS: u64 = 30 * SECOND_NS;
+/// How long a connection that ends may take for what was still said to it.
+pub const CLOSING_MAX_NS: u64 = SECOND_NS;
 
 /// Limits that can be chosen. None of them changes a result; those that do are [`Configuration`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -229,6 +229,24 @@ fn a_stranger_is_given_no_memory_beyond_a_hello() {
     assert_eq!(desk.engine.admit(known, &large, &mut Vec::new()), Admission::Read);
 }
 
+#[test]
+fn a_stranger_is_told_once_what_is_wrong() {
+    let mut desk = Desk::new(Limits::default());
+    let reserved = |kind| Frame::copied(Header { reserved_1: [1; 3], ..Header::of(kind) }, &[]);
+    for kind in [Kind::Hello, Kind::Request, Kind::Goodbye] {
+        let stranger = desk.connect();
+        desk.hand(stranger, reserved(kind).bytes(), 0);
+        assert_eq!(end_of(&mut desk, stranger), Some(ErrorCode::MalformedFrame));
+    }
+    // Who is known goes on.
+    let known = desk.greet(SESSION, SECRET);
+    for _ in 0..3 {
+        let answer = desk.ask(known, reserved(Kind::Request).bytes());
+        assert_eq!(answer.header().error, ErrorCode::MalformedFrame.number());
+    }
+    assert!(!desk.closed.contains(&known));
+}
+
 /// What a connection was told last, if it was closed.
 fn end_of(desk: &mut Desk, connection: u64) -> Option<ErrorCode> {
     let is_closed = desk.closed.contains(&connection);
@@ -241,11 +259,8 @@ fn end_of(desk: &mut Desk, connection: u64) -> Option<ErrorCode> {
 fn who_does_not_say_who_it_is_has_ten_seconds() {
     let mut desk = Desk::new(Limits::default());
     let known = desk.greet(SESSION, SECRET);
-    // Silent, with frames that are refused but not the end, with a goodbye, and one that comes later.
-    let (silent, wrong, gone) = (desk.connect(), desk.connect(), desk.connect());
-    let reserved = Header { reserved_1: [1; 3], ..Header::of(Kind::Hello) };
-    desk.hand(wrong, Frame::copied(reserved, &[]).bytes(), 0);
-    assert_eq!(desk.answer(wrong).unwrap().header().error, ErrorCode::MalformedFrame.number());
+    // Silent, with a goodbye, and one that comes later.
+    let (silent, gone) = (desk.connect(), desk.connect());
     desk.hand(gone, Frame::copied(Header::of(Kind::Goodbye), &[]).bytes(), 0);
     desk.pass(1);
     let later = desk.connect();
@@ -253,7 +268,7 @@ fn who_does_not_say_who_it_is_has_ten_seconds() {
     assert!(desk.closed.is_empty());
     assert_eq!(desk.engine.next_wake_ns(), Some(desk.now.monotonic_ns + 1), "nothing else need happen");
     desk.pass(1);
-    for connection in [silent, wrong, gone] {
+    for connection in [silent, gone] {
         assert_eq!(end_of(&mut desk, connection), Some(ErrorCode::Unauthenticated));
     }
     assert_eq!(end_of(&mut desk, later), None);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -64,7 +65,10 @@ class Exchange:
         if parameters and parameters.strip().lower().replace(b'"', b"") != b"charset=utf-8":
             raise UnsupportedMediaType
         body = await self.body(bytes_max)
-        return decode(body, values_max=values_max), body
+        if len(body) <= BODY_BYTES_MAX:
+            return decode(body, values_max=values_max), body
+        # A large body that is wrong takes the slow reader seconds: meanwhile others have their turn.
+        return await asyncio.to_thread(decode, body, values_max=values_max), body
 
     async def body(self, bytes_max: int) -> bytes:
         """The whole body; slow ones are cut off by the protocol below (`protocol.py`).

@@ -99,7 +99,11 @@ class Gateway:
         path: str = scope["path"]
         try:
             headers = read_headers(scope)
-            principal = PRINCIPAL if path in OPEN else self._guard.principal(path, headers)
+            principal = PRINCIPAL
+            if path not in OPEN:
+                principal = self._guard.principal(path, headers)
+                if (connection := scope.get("qenex.connection")) is not None:
+                    connection.is_known = True
             exchange = Exchange(headers, receive, request_id, principal)
             methods = self._hot.get(path)
             if methods is None:

@@ -2,7 +2,8 @@
 
 uvicorn by itself waits for ever for the rest of a head or a body, keeps a head of any size, and answers its own
 refusals in plain text. Here a request must arrive within `ARRIVAL_S`, an answer must be taken within `ANSWER_S`, a head
-has at most `HEAD_BYTES_MAX`, connections are counted, and every refusal is a problem document.
+has at most `HEAD_BYTES_MAX`, few requests wait behind one another, connections are counted, and every refusal is a
+problem document. Whoever has shown no credential makes room for others: it takes none to connect.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from qenex.api import problems
 from qenex.errors import BodyTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
 
 if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
     from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
@@ -27,6 +29,10 @@ ARRIVAL_S: Final = 10.0
 """A request must have arrived completely in this time; so must the first one of a connection."""
 ANSWER_S: Final = 60.0
 """An answer must be taken in this time, its making included."""
+PIPELINED_MAX: Final = 64
+"""Requests of a connection that wait for the answers to those before them."""
+CLOSING_S: Final = 5.0
+"""What was written to a connection that ends must be taken in this time."""
 SWEEP_S: Final = 1.0
 """How often connections are looked at: what a limit is exceeded by at most."""
 
@@ -41,45 +47,97 @@ class Protocol(HttpToolsProtocol):
         super().__init__(*arguments, **named)
         self._arriving_since: float | None = None
         self._answering_since: float | None = None
+        self._closing_since: float | None = None
+        self._started: RequestResponseCycle | None = None
         self._head_bytes = 0
         self._in_head = False
+        self._has_body = False
+        self.since = 0.0
+        """When it was made, on the clock of the loop."""
+        self.is_known = False
+        """Whether a request of it had a credential; the gateway says so."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
-        """Counts the connection; one too many is told so."""
+        """Counts the connection; where it is one too many the oldest without a credential is told so."""
         super().connection_made(transport)
-        self._arriving_since = self.loop.time()
+        self.since = self._arriving_since = self.loop.time()
         if len(self.connections) > self.connections_max:
-            self.refuse(TooManyConnections())
+            strangers = (one for one in self.connections if isinstance(one, Protocol) and one.makes_room)
+            min(strangers, key=lambda one: one.since).refuse(TooManyConnections())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        super().connection_lost(exc)
+        if self._started is not None:
+            self._started.disconnected = True
+        if self.scope is not None:
+            # Neither needs to be found by the other any more, nor to wait for the collector.
+            self.scope.pop("qenex.connection", None)  # type: ignore[typeddict-item]  # as where it is put
+
+    @property
+    def makes_room(self) -> bool:
+        """Whether it can end so that another may come."""
+        return not self.is_known and not self.transport.is_closing()
 
     def data_received(self, data: bytes) -> None:
-        """Reads on, as long as the head is not too large."""
+        """Reads on, as long as the head, or what follows a body, is not too large."""
         if self.transport.is_closing():
             return
+        self._has_body = False
         super().data_received(data)
-        if self._in_head:
+        if self._in_head or (self._arriving_since is not None and not self._has_body):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES_MAX:
                 self.refuse(HeadersTooLarge())
+        else:
+            self._head_bytes = 0
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
         super().on_message_begin()
+        # The application finds its connection here, to say that it is known.
+        self.scope["qenex.connection"] = self  # type: ignore[typeddict-unknown-key]  # a scope takes keys of others
         self._in_head, self._head_bytes = True, 0
         self._arriving_since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a header; what stands behind a chunked body is none."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
         self._in_head = False
-        super().on_headers_complete()
+        if len(self.pipeline) >= PIPELINED_MAX:
+            self._end()
+        # The rest of a piece of the stream is still read when its connection has ended.
+        if not self.transport.is_closing():
+            super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        # uvicorn tells only the newest request of a connection that the client is gone.
+        self._started = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body is there."""
+        self._has_body = True
+        if not self.transport.is_closing():
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is there."""
-        self._arriving_since, self._answering_since = None, self.loop.time()
+        self._arriving_since = None
+        if self.transport.is_closing():
+            return
         super().on_message_complete()
+        cycle = self._current()
+        if self._answering_since is None and cycle is not None and not cycle.response_complete:
+            self._answering_since = self.loop.time()
 
     def on_response_complete(self) -> None:
-        """The answer is out of our hands."""
-        self._answering_since = None
+        """The answer is out of our hands; the next one that waits has its own time."""
+        self._answering_since = self.loop.time() if self.pipeline else None
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:  # uvicorn's text says less than ours
@@ -92,15 +150,21 @@ class Protocol(HttpToolsProtocol):
             return
         cycle = self._current()
         # Written while a complete request is being worked on, the refusal would be taken for its answer.
-        if not self._working() and (cycle is None or cycle.response_complete or not cycle.response_started):
+        is_working = self._working() or self.pipeline
+        if not is_working and (cycle is None or cycle.response_complete or not cycle.response_started):
             status, headers, body = problems.encode(error)
             headers = [*self.server_state.default_headers, *headers, (b"connection", b"close")]
             lines = b"".join(name + b": " + value + b"\r\n" for name, value in headers)
             self.transport.write(STATUS_LINE[status] + lines + b"\r\n" + body)
-        if cycle is not None:
-            # Whoever still reads the request, or writes an answer, learns that there is nobody any more.
-            cycle.disconnected = True
-            cycle.message_event.set()
+        self._end()
+
+    def _end(self) -> None:
+        """Ends the connection; what was written before still goes out, and what waits is not begun."""
+        for cycle in (self._started, self._current()):
+            if cycle is not None:
+                # Whoever still reads the request, or writes an answer, learns that there is nobody any more.
+                cycle.disconnected = True
+                cycle.message_event.set()
         self.transport.close()
 
     def _working(self) -> bool:
@@ -114,7 +178,11 @@ class Protocol(HttpToolsProtocol):
 
     def sweep(self, now: float) -> None:
         """Ends a connection whose client is too slow."""
-        if self._arriving_since is not None and not self._working() and now - self._arriving_since > ARRIVAL_S:
+        if self.transport.is_closing():
+            self._closing_since = self._closing_since or now
+            if now - self._closing_since > CLOSING_S:
+                self.transport.abort()
+        elif self._arriving_since is not None and not self._working() and now - self._arriving_since > ARRIVAL_S:
             self.refuse(BodyTimeout())
         elif self._answering_since is not None and now - self._answering_since > ANSWER_S:
             self.transport.abort()

@@ -234,13 +234,10 @@ class Routes:
         """The balances of an account, now or as they were at any time before."""
         account_id = _account_id(account)
         row = await self._account_row(account_id)
-        if at is None:
-            # Not this process's clock: the engine's time stays ahead of a clock that was set back.
-            moment_ns = TIMESTAMP_MAX
-        else:
-            moment_ns = listings.timestamp("at", at)
-            if moment_ns > time.time_ns():
-                raise InvalidParameter("at", "lies in the future, which no balance can know")
+        # Now is after all that has happened: the engine's time can be ahead of this process's clock.
+        moment_ns = TIMESTAMP_MAX if at is None else listings.timestamp("at", at)
+        if at is not None and moment_ns > time.time_ns() and moment_ns > (await self._ledger.status()).timestamp:
+            raise InvalidParameter("at", "lies in the future, which no balance can know")
         balances = (await self._ledger.balance_at([account_id], moment_ns))[0].tobytes()
         asset = transfers.asset_of(row, self._assets)
         last_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")

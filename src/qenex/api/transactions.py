@@ -42,6 +42,7 @@ from qenex.errors import (
     BatchRefused,
     BatchTooLarge,
     ExceedsCredits,
+    ExceedsPendingTransferAmount,
     IdempotencyConflict,
     InsufficientFunds,
     InvalidField,
@@ -109,6 +110,9 @@ class Transactions:
             if pending is None:
                 raise PendingTransferNotFound(pending_id)
             minor = amount_minor(fields["amount"], asset_of(pending, self._assets), "")
+            if minor == FULL_AMOUNT != int.from_bytes(pending[48:64], "little"):
+                # To the kernel this number means all of it; whoever writes it means the number.
+                raise ExceedsPendingTransferAmount(pending_id)
         transfer = _second_phase(pending_id, TransferFlags.POST_PENDING_TRANSFER, minor)
         return await self._settle(exchange, transfer, body, optimize=fields.get("optimize", False))
 

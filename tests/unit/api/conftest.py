@@ -50,6 +50,7 @@ class MemoryEngine:
             raise self.fails_with
         if kind == Operation.GET_STATUS:
             body = bytearray(_STATUS_BYTES)
+            body[56:64] = self.ledger.timestamp_ns.to_bytes(8, "little")
             body[124:128] = (1).to_bytes(4, "little")  # writable
             return self._reply(kind, body, 0)
         if kind == Operation.GET_METRICS:

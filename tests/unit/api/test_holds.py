@@ -79,6 +79,9 @@ async def test_a_hold_ends_once(api: Api) -> None:
 async def test_what_cannot_be_posted(api: Api) -> None:
     hold, _ = await held(api)
     problem(await second(api, hold, "post", amount="40.01"), 409, "exceeds_pending_transfer_amount")
+    # The largest number there is means itself, not "all of it" as it does to the kernel.
+    most = "3402823669209384634633746074317682114.55"
+    problem(await second(api, hold, "post", amount=most), 409, "exceeds_pending_transfer_amount")
     assert problem(await second(api, hold, "post", amount="0.001"), 422, "amount_too_precise")["pointer"] == "/amount"
     problem(await second(api, {"id": "999"}, "post"), 409, "pending_transfer_not_found")
     problem(await second(api, {"id": "999"}, "post", amount="1"), 409, "pending_transfer_not_found")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -56,9 +57,22 @@ async def test_the_balance_at_a_time(api: Api) -> None:
         before = await get(api, path, at=str(int(moment["timestamp_ns"]) - 1))
         assert before["posted"] == (f"{number - 1}0.00" if number > 1 else "0.00")
     assert (await get(api, path, at="1970-01-01T00:00:00.000000001Z"))["timestamp"] is None
+    assert (await get(api, path))["posted"] == "30.00"
     for wrong in ("yesterday", "0", str(time.time_ns() + 10**12), "2026-02-30T00:00:00Z"):
         document = problem(await api.http.get(f"/api/v1/{path}", params={"at": wrong}), 422, "invalid_parameter")
         assert document["parameter"] == "at"
+
+
+async def test_a_clock_behind_the_engine_s_hides_nothing(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    bank, customer = await api.account(), await api.account()
+    paid = (await api.transfer(bank, customer, "10")).json()
+    behind_ns = int(paid["timestamp_ns"]) - 10**9
+    monkeypatch.setattr("qenex.api.routes.time", SimpleNamespace(time_ns=lambda: behind_ns))
+    path = f"accounts/{customer['id']}/balance"
+    assert (await get(api, path))["posted"] == "10.00"
+    assert (await get(api, path, at=paid["timestamp_ns"]))["posted"] == "10.00"
+    later = {"at": str(int(paid["timestamp_ns"]) + 10**9)}
+    problem(await api.http.get(f"/api/v1/{path}", params=later), 422, "invalid_parameter")
 
 
 async def test_a_plus_sign_in_an_address_stands_for_itself(api: Api) -> None:

@@ -294,9 +294,13 @@ impl<D: Disk> Engine<D> {
         }
     }
 
-    /// Answers a header that is wrong, whose body is skipped.
+    /// Answers a header that is wrong, whose body is skipped. Of a stranger that was the last frame: answers that it does
+    /// not take would be kept for it, and it takes no credential to ask for them.
     pub fn wrong(&mut self, connection: ConnectionId, header: &Header, defect: Defect, actions: &mut Vec<Action>) {
-        self.refuse(connection, header, defect.code(), defect.to_string(), actions);
+        match self.connections.get(&connection) {
+            Some(Connection::Stranger { .. }) => self.lost(connection, defect, actions),
+            _ => self.refuse(connection, header, defect.code(), defect.to_string(), actions),
+        }
     }
 
     /// Ends a connection that began a frame and then sent nothing for [`SILENCE_MAX_NS`](crate::limits::SILENCE_MAX_NS).

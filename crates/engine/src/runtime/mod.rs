@@ -285,6 +285,12 @@ impl<D: Disk> Core<D> {
             self.engine.silent(connection, &mut self.actions);
             self.perform()?;
         }
+        // To these nothing can be said: what was said to them before fills their sockets.
+        let deaf = self.peers.iter().filter(|(_, peer)| peer.is_deaf(now_ns)).map(|(connection, _)| *connection);
+        for connection in deaf.collect::<Vec<_>>() {
+            self.peers.remove(&connection);
+            self.step(Event::Closed { connection })?;
+        }
         let bytes = self.disk.free_bytes()?;
         self.step(Event::FreeBytes(bytes))
     }
@@ -453,10 +459,14 @@ impl<D: Disk> Core<D> {
 
     /// Writes to those that have something to be written.
     fn flush(&mut self) -> Result<(), EngineError> {
+        if self.dirty.is_empty() {
+            return Ok(());
+        }
+        let now_ns = now().monotonic_ns;
         for connection in core::mem::take(&mut self.dirty) {
             let Some(peer) = self.peers.get_mut(&connection) else { continue };
             let was_throttled = peer.is_throttled();
-            if !peer.flush() {
+            if !peer.flush(now_ns) {
                 self.peers.remove(&connection);
                 self.step(Event::Closed { connection })?;
             } else if was_throttled && !peer.is_throttled() {
@@ -471,7 +481,7 @@ impl<D: Disk> Drop for Core<D> {
     fn drop(&mut self) {
         // What is still to be said (a goodbye, an error) is said if the sockets take it.
         for peer in self.peers.values_mut() {
-            _ = peer.flush();
+            _ = peer.flush(0);
         }
     }
 }

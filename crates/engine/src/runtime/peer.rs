@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Read, Write};
 use mio::event::Source;
 
 use crate::frame::{Defect, Frame, HEADER_LENGTH, Header, Judgement, judge};
-use crate::limits::SILENCE_MAX_NS;
+use crate::limits::{CLOSING_MAX_NS, SILENCE_MAX_NS};
 
 /// What comes in is read into this much memory first: headers, and frames that fit.
 const SMALL: usize = 64 << 10;
@@ -84,6 +84,8 @@ pub(super) struct Peer {
     output_bytes: usize,
     /// Bytes of the first frame that are out.
     sent: usize,
+    /// Since when it has taken nothing of what waits to go out; once it is closing, since when something waits.
+    deaf_since_ns: Option<u64>,
     /// Close once everything is out; take nothing more.
     closing: bool,
 }
@@ -102,6 +104,7 @@ impl Peer {
             output: VecDeque::new(),
             output_bytes: 0,
             sent: 0,
+            deaf_since_ns: None,
             closing: false,
         }
     }
@@ -115,6 +118,12 @@ impl Peer {
     pub(super) fn is_silent(&self, now_ns: u64) -> bool {
         let since_ns = self.silent_since_ns.filter(|_| !self.closing && !self.is_throttled());
         since_ns.is_some_and(|since_ns| since_ns.saturating_add(SILENCE_MAX_NS) <= now_ns)
+    }
+
+    /// Whether it has taken nothing for too long of what waits to go out to it.
+    pub(super) fn is_deaf(&self, now_ns: u64) -> bool {
+        let patience_ns = if self.closing { CLOSING_MAX_NS } else { SILENCE_MAX_NS };
+        self.deaf_since_ns.is_some_and(|since_ns| since_ns.saturating_add(patience_ns) <= now_ns)
     }
 
     /// Takes the next thing in. After [`Input::Header`] the caller says [`Peer::expect`] or [`Peer::skip`]; after
@@ -263,7 +272,20 @@ impl Peer {
     }
 
     /// Writes what can be written. False once the connection is over.
-    pub(super) fn flush(&mut self) -> bool {
+    pub(super) fn flush(&mut self, now_ns: u64) -> bool {
+        let before = self.output_bytes;
+        let is_open = self.write();
+        if self.output.is_empty() {
+            self.deaf_since_ns = None;
+        } else if self.output_bytes < before && !self.closing {
+            self.deaf_since_ns = Some(now_ns);
+        } else {
+            self.deaf_since_ns.get_or_insert(now_ns);
+        }
+        is_open
+    }
+
+    fn write(&mut self) -> bool {
         while !self.output.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let mut count = 0;
@@ -378,6 +400,30 @@ mod tests {
             assert_eq!(read_all(&mut peer, false, 5), 1);
             assert!(!peer.is_silent(u64::MAX));
         }
+    }
+
+    #[test]
+    fn who_takes_nothing_of_its_answers_is_deaf() {
+        let (mut peer, mut client) = peer();
+        let fill = |peer: &mut Peer| {
+            for _ in 0..OUTPUT_MAX / BODY_MAX {
+                peer.send(Frame::copied(Header::of(Kind::Hello), &vec![7; BODY_MAX]));
+            }
+        };
+        assert!(peer.flush(5) && !peer.is_deaf(u64::MAX), "nothing waits");
+        fill(&mut peer);
+        assert!(peer.flush(5) && peer.flush(6));
+        assert!(!peer.is_deaf(4 + SILENCE_MAX_NS) && peer.is_deaf(5 + SILENCE_MAX_NS));
+        // What it takes counts.
+        client.read_exact(&mut vec![0; SMALL]).expect("as much was sent");
+        assert!(peer.flush(9));
+        assert!(!peer.is_deaf(8 + SILENCE_MAX_NS) && peer.is_deaf(9 + SILENCE_MAX_NS));
+        // Once it is over it has little time, however it goes about it.
+        peer.close();
+        assert!(!peer.is_deaf(8 + CLOSING_MAX_NS) && peer.is_deaf(9 + CLOSING_MAX_NS));
+        client.read_exact(&mut vec![0; SMALL]).expect("as much was sent");
+        assert!(peer.flush(10));
+        assert!(peer.is_deaf(9 + CLOSING_MAX_NS));
     }
 
     #[test]

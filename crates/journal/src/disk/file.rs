@@ -173,11 +173,21 @@ impl Disk for FileDisk {
                 return Err(failed(io::Error::new(io::ErrorKind::WouldBlock, text)));
             }
         }
+        // Whoever removes the file, taking it for a leftover, has not made the place free: the folder is locked too.
+        let folder = File::open(&*self.root).map_err(failed)?;
+        match folder.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            Err(TryLockError::WouldBlock) => {
+                let text = "the folder is in use by another process, whose LOCK file was removed";
+                return Err(failed(io::Error::new(io::ErrorKind::WouldBlock, text)));
+            }
+        }
         // The text is for people only; the lock itself ends with the process that holds it.
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
         writeln!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(FileLock { _file: file })
+        Ok(FileLock { _file: file, _folder: folder })
     }
 }
 
@@ -185,6 +195,7 @@ impl Disk for FileDisk {
 #[derive(Debug)]
 pub struct FileLock {
     _file: File,
+    _folder: File,
 }
 
 /// A file of a [`FileDisk`].

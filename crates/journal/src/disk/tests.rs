@@ -87,6 +87,19 @@ fn both_disks_keep_the_same_rules() {
 }
 
 #[test]
+fn a_lock_file_that_is_removed_frees_no_place() {
+    let root = folder();
+    let disk = FileDisk::new(&root).expect("a folder");
+    let lock = disk.lock().expect("free");
+    std::fs::remove_file(root.join("LOCK")).expect("there");
+    let Err(error) = disk.lock() else { panic!("held") };
+    assert!(error.is_locked() && error.to_string().contains("LOCK file was removed"), "{error}");
+    drop(lock);
+    disk.lock().expect("free again");
+    std::fs::remove_dir_all(&root).expect("removed");
+}
+
+#[test]
 fn the_lock_names_its_holder_and_files_are_their_owners() {
     use std::os::unix::fs::PermissionsExt;
     let root = folder();

@@ -1,0 +1,167 @@
+"""One connection to the HTTP process, without a socket: what a client can make it keep, and for how long."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from qenex.api import protocol
+from qenex.api.protocol import ANSWER_S, CLOSING_S, HEAD_BYTES_MAX, PIPELINED_MAX, Protocol
+from tests.unit.api.conftest import TOKEN
+
+if TYPE_CHECKING:
+    from qenex.api.gateway import Gateway
+    from tests.unit.api.conftest import Api
+
+OK = b"HTTP/1.1 200 OK"
+HEALTH = b"GET /health HTTP/1.1\r\nhost: a\r\n\r\n"
+CHUNKED = b"GET /health HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+class Transport(asyncio.Transport):
+    """Keeps what is written; the client takes it, or does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closing = self.aborted = False
+        self._wrote = asyncio.Event()
+
+    def write(self, data: Any) -> None:
+        if not self.closing:
+            self.written += data
+            self._wrote.set()
+
+    async def answers(self, count: int) -> None:
+        """Waits for so many good ones."""
+        while self.written.count(OK) < count:
+            self._wrote.clear()
+            await self._wrote.wait()
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.closing = self.aborted = True
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+
+class Door:
+    """Makes connections."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._config = Config(cast("Any", gateway), http=Protocol, lifespan="off", log_config=None)
+        self.state = ServerState()
+
+    def connect(self) -> tuple[Protocol, Transport]:
+        connection, transport = Protocol(self._config, self.state, {}), Transport()
+        connection.connection_made(transport)
+        return connection, transport
+
+
+@pytest.fixture
+def door(api: Api) -> Door:
+    return Door(api.application.gateway)
+
+
+async def test_requests_that_wait_for_answers_before_them_are_few(door: Door) -> None:
+    connection, transport = door.connect()
+    connection.data_received(HEALTH * (PIPELINED_MAX + 1))
+    assert len(connection.pipeline) == PIPELINED_MAX
+    connection.data_received(HEALTH * 10)
+    assert transport.closing
+    assert len(connection.pipeline) == PIPELINED_MAX
+    assert not transport.written, "a refusal would be taken for the answer to a request before it"
+
+
+async def test_every_request_in_a_row_is_answered(door: Door) -> None:
+    connection, transport = door.connect()
+    connection.data_received(HEALTH * 20)
+    await transport.answers(20)
+    assert not transport.closing
+
+
+async def test_an_answer_in_a_row_that_is_not_taken_ends_the_connection(door: Door) -> None:
+    connection, transport = door.connect()
+    connection.data_received(HEALTH * 3)
+    await transport.answers(1)
+    connection.pause_writing()
+    now = connection.loop.time()
+    connection.sweep(now + ANSWER_S - 1)
+    assert not transport.aborted
+    connection.sweep(now + ANSWER_S + 1)
+    assert transport.aborted
+    connection.connection_lost(None)
+
+
+async def test_what_follows_a_chunked_body_is_no_header_and_has_an_end(door: Door) -> None:
+    connection, transport = door.connect()
+    connection.data_received(CHUNKED + b"1\r\nx\r\n0\r\n")
+    names = [name for name, _ in connection.headers]
+    for _ in range(2 * HEAD_BYTES_MAX // 1_000):
+        connection.data_received(b"x: " + b"y" * 995 + b"\r\n")
+    assert transport.closing
+    assert [name for name, _ in connection.headers] == names
+
+
+async def test_a_body_in_small_chunks_may_be_long(door: Door) -> None:
+    connection, transport = door.connect()
+    connection.data_received(CHUNKED)
+    for _ in range(HEAD_BYTES_MAX // 3):
+        connection.data_received(b"1\r\n")
+        connection.data_received(b"x\r\n")
+    assert not transport.closing
+
+
+async def test_what_a_closed_connection_does_not_take_is_dropped(door: Door) -> None:
+    connection, transport = door.connect()
+    connection.data_received(b"no HTTP\r\n\r\n")
+    assert transport.closing
+    now = connection.loop.time()
+    connection.sweep(now)
+    connection.sweep(now + CLOSING_S)
+    assert not transport.aborted
+    connection.sweep(now + CLOSING_S + 1)
+    assert transport.aborted
+
+
+async def test_a_crowd_without_the_credential_keeps_nobody_out(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol.Protocol, "connections_max", 3)
+    known, known_transport = door.connect()
+    known.data_received(
+        b"GET /api/v1/accounts HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n\r\n" % TOKEN.encode()
+    )
+    await known_transport.answers(1)
+    strangers = [door.connect() for _ in range(2)]
+    for connection, transport in strangers:
+        connection.data_received(HEALTH)
+        await transport.answers(1)
+    _, third = door.connect()
+    (_, oldest), (_, second) = strangers
+    assert oldest.closing
+    assert b'"code":"too_many_connections"' in oldest.written.rpartition(b"\r\n\r\n")[2]
+    assert [one.closing for one in (second, third, known_transport)] == [False] * 3
+
+
+async def test_who_is_known_makes_no_room(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol.Protocol, "connections_max", 1)
+    known, known_transport = door.connect()
+    known.data_received(
+        b"GET /api/v1/accounts HTTP/1.1\r\nhost: a\r\nauthorization: Bearer %b\r\n\r\n" % TOKEN.encode()
+    )
+    await known_transport.answers(1)
+    _, second = door.connect()
+    assert second.closing
+    assert not known_transport.closing
