@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -92,6 +93,16 @@ def book_folder(settings: Settings) -> Path:
     path = settings.books_folder / secrets.token_hex(16)
     _folder(path)
     return path
+
+
+def allow_many_files() -> None:
+    """Lets this process open as many files as the system allows it: each connection is one, and so are those of a book.
+
+    Where the usual limit of 1,024 was used up by connections, the journal's next file could not be made, which ends an
+    engine.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def write_run_file(path: Path, content: dict[str, object]) -> None:

@@ -48,6 +48,7 @@ class _AskedToStop(Exception):
 
 
 def _serve(settings: Settings, *, until_input_ends: bool) -> None:
+    bootstrap.allow_many_files()
     folder = bootstrap.book_folder(settings)
     # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
     # of the interpreter but never returns to it either.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -241,6 +242,18 @@ def test_while_the_engine_is_away_it_is_said_so_and_when_it_is_back_work_goes_on
     wait_until_ready(moving)
     moving.made(moving.pay(payer, payee, "1", key="b"))
     assert moving.get(f"/accounts/{payee['id']}/balance")["posted"] == "2.00"
+
+
+def test_connections_may_not_use_up_the_files_that_a_process_can_open(tmp_path: Path) -> None:
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, usual[1]))
+    try:
+        instance = start_instance(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    for process in (instance.engine, instance.http):
+        assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (usual[1], usual[1])
+    instance.end()
 
 
 def test_asked_to_stop_it_answers_what_it_has_and_ends_with_zero(own: Instance) -> None:

@@ -50,6 +50,7 @@ def run(settings: Settings) -> int:
         AddressInUse: another program listens on one of the ports.
         AddressInvalid: this machine has no such address.
     """
+    bootstrap.allow_many_files()
     token = bootstrap.owner_token(settings)
     with (
         _listener(settings.host, settings.http_port, "--http-port") as http,
