@@ -80,9 +80,14 @@ class Asset:
         """Minor units as the text of an amount, for example `12.50`."""
         return to_text(amount_minor, self.scale)
 
+    def to_short_text(self, amount_minor: int) -> str:
+        """The same amount without zeros after the second decimal, for people."""
+        whole, point, decimals = self.to_text(amount_minor).partition(".")
+        return whole + point + decimals[:2] + decimals[2:].rstrip("0")
+
     def in_words(self, amount_minor: int) -> str:
         """Minor units as they are said to a person, for example `12.50 EUR`."""
-        return f"{self.to_text(amount_minor)} {self.code}"
+        return f"{self.to_short_text(amount_minor)} {self.code}"
 
 
 class Assets:

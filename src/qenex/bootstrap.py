@@ -122,6 +122,8 @@ def _folder(path: Path) -> bool:
         return False
     except NotADirectoryError as error:
         raise InvalidHome(f"{path}: one of the folders above it is a file") from error
+    except OSError as error:
+        raise InvalidHome(f"{path}: cannot be made: {error.strerror}") from error
     return True
 
 

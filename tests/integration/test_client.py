@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from qenex import AsyncQenexClient, QenexClient
+from qenex.bootstrap import initialise
 from qenex.client.protocol import Operation
 from qenex.errors import (
     AccountNotFound,
@@ -323,10 +324,13 @@ def test_who_only_reads_cannot_write_and_opens_no_session(shared_engine: EngineP
 
 
 def test_a_wrong_credential_and_an_id_of_the_engine_s_own_are_refused(
-    shared_engine: EngineProcess, client: QenexClient
+    shared_engine: EngineProcess, client: QenexClient, tmp_path: Path
 ) -> None:
     with pytest.raises(Unauthenticated):
         QenexClient(shared_engine.address, credential="qnx_owner_" + "0" * 64)
+    other = initialise(tmp_path).settings.owner_token_file
+    with pytest.raises(Unauthenticated, match=rf"{shared_engine.address} does not know that of {other}"):
+        QenexClient(shared_engine.address, home=tmp_path)
     with pytest.raises(EngineUnreachable):
         QenexClient("127.0.0.1:1", credential="x")
     payer, payee = pair(client)

@@ -41,6 +41,12 @@ def test_a_port_in_use_is_named_with_its_flag_and_nothing_is_started(tmp_path: P
     assert list((tmp_path / "books").iterdir()) == []
 
 
+def test_starting_twice_is_told_from_a_port_that_another_program_has(engine: EngineProcess) -> None:
+    done = start(engine.home, "--binary-port", str(engine.port))
+    assert done.returncode == ExitCode.IN_USE
+    assert f"port {engine.port} is in use by process {engine.pid} of this home: QENEX runs already" in done.stderr
+
+
 def test_a_book_in_use_is_said_with_the_process_that_has_it(engine: EngineProcess) -> None:
     done = start(engine.home)
     assert done.returncode == ExitCode.IN_USE

@@ -38,6 +38,14 @@ def test_a_mistyped_code_gets_a_hint() -> None:
         Assets().find("eur ")
 
 
+def test_people_are_told_no_zeros_after_the_second_decimal() -> None:
+    qxc, yen = Assets().find("QXC"), Assets().find("JPY")
+    assert qxc.in_words(4_680_800_000_000_000_000_000) == "4680.80 QXC"
+    assert qxc.in_words(1) == "0.000000000000000001 QXC"
+    assert Assets().find("EUR").in_words(100) == "1.00 EUR"
+    assert yen.in_words(100) == "100 JPY"
+
+
 def test_registered_assets_are_found_and_convert() -> None:
     bitcoin = Asset(1001, "BTC", 8, "bip122:000000000019d6689c085ae165831e93/slip44:0")
     assets = Assets([bitcoin])

@@ -81,6 +81,11 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
         initialise(tmp_path / "books" / "home")
 
 
+def test_a_folder_that_cannot_be_made_is_named() -> None:
+    with pytest.raises(InvalidHome, match="/proc/nowhere: cannot be made: "):
+        initialise("/proc/nowhere")
+
+
 def test_the_book_is_chosen_once(tmp_path: Path) -> None:
     settings = initialise(tmp_path).settings
     folder = book_folder(settings)

@@ -65,7 +65,10 @@ class Guard:
             return PRINCIPAL
         if kind == b"basic" and path in BROWSED and hmac.compare_digest(_password(credential), self._token):
             return PRINCIPAL
-        raise Unauthenticated("Send it as `Authorization: Bearer <credential>`; the owner's is in owner.token.")
+        browsers = " A browser asks for it: any user name, the credential as the password." if path in BROWSED else ""
+        raise Unauthenticated(
+            f"Send it as `Authorization: Bearer <credential>`; the owner's is in owner.token.{browsers}"
+        )
 
 
 def _password(credential: bytes) -> bytes:

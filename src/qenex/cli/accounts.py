@@ -96,7 +96,8 @@ def _list(
         rows = islice((row for page in pages(book.query_accounts, ledger=ledger) for row in page), limit)
         documents = [account_document(row) for row in rows]
     columns = ("address", "asset", "kind", "debits_posted", "credits_posted")
-    Output(as_json=as_json).show(documents, _many("Accounts", documents, columns, columns[3:]))
+    shown = _many("Accounts", documents, columns, columns[3:])
+    Output(as_json=as_json).show(documents, shown, *_limited(documents, limit))
 
 
 def _history(account: _Account, home: Home = None, *, limit: _Limit = 100, as_json: Json = False) -> None:
@@ -110,7 +111,13 @@ def _history(account: _Account, home: Home = None, *, limit: _Limit = 100, as_js
             raise AccountNotFound(number)
         documents = [transfer_document(row) for row in book.account_transfers(filters)]
     columns = ("booked", "from", "to", "amount", "asset", "id")
-    Output(as_json=as_json).show(documents, _many("Transfers", documents, columns, ("amount",)))
+    shown = _many("Transfers", documents, columns, ("amount",))
+    Output(as_json=as_json).show(documents, shown, *_limited(documents, limit))
+
+
+def _limited(documents: list[dict[str, Any]], limit: int) -> tuple[str, ...]:
+    """A word for people where the limit may have cut something off."""
+    return (f"{limit:,} shown; if there are more, --limit shows them",) if len(documents) == limit else ()
 
 
 def _one(title: str, document: dict[str, Any]) -> object:

@@ -14,7 +14,8 @@ from qenex.cli.chart import AccountCode
 from qenex.cli.engine_book import open_book
 from qenex.cli.output import Home, Json, Output, example, table, time_text
 from qenex.cli.trial_balance import Line, differences, trial_balance
-from qenex.errors import CheckFailed, UnknownAsset
+from qenex.client.credentials import home_folder
+from qenex.errors import CheckFailed, InvalidFile, UnknownAsset
 from qenex.errors.engine import BY_NUMBER
 
 if TYPE_CHECKING:
@@ -68,8 +69,7 @@ def asset_code(ledger: int) -> str:
 def amount_text(minor: int, ledger: int) -> str:
     """An amount in major units, without zeros after the second decimal; in minor units where the asset is unknown."""
     with suppress(UnknownAsset):
-        whole, point, decimals = _ASSETS.find(ledger).to_text(minor).partition(".")
-        return whole + point + decimals[:2] + decimals[2:].rstrip("0")
+        return _ASSETS.find(ledger).to_short_text(minor)
     return f"{minor} minor"
 
 
@@ -139,8 +139,13 @@ def _backup(
     as_json: Json = False,
 ) -> None:
     """Copy the book into a new folder while the engine works. `qenex restore` takes it from there."""
+    target = folder.expanduser().absolute()
+    if home_folder(home).resolve() / "books" in target.resolve().parents:
+        raise InvalidFile(
+            target, "lies among the books of the home, where only the book may be; name a folder elsewhere"
+        )
     with open_book(home, read_only=True) as book:
-        path = book.backup(str(folder.expanduser().absolute()))
+        path = book.backup(str(target))
     Output(as_json=as_json).show({"folder": path}, f"the book is backed up in {path}")
 
 

@@ -31,15 +31,20 @@ def _payments(
     terminals: Annotated[int, typer.Option(min=1, help="Terminals that they pay at.")] = 10_000,
     days: Annotated[int, typer.Option(min=1, max=36_500, help="Days of payments.")] = 150,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same payments.")] = 0,
-    first_day: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Date of the first day.")] = datetime(  # noqa: DTZ001  # a date, which Typer reads only as this type
-        2018, 4, 1
-    ),
+    first_day: Annotated[
+        datetime,
+        typer.Option(
+            formats=["%Y-%m-%d"], metavar="YYYY-MM-DD", help="Date of the first day.", show_default="2018-04-01"
+        ),
+    ] = datetime(2018, 4, 1),  # noqa: DTZ001  # a date, which Typer reads only as this type
     force: Annotated[bool, typer.Option("--force", help="Replace the file if there is one.")] = False,
     as_json: Json = False,
 ) -> None:
     """Make card payments of the shape that the Fraud Detection Handbook publishes, three kinds of fraud included."""
     if output.exists() and not force:
         raise InvalidFile(output, "is there already; --force replaces it")
+    if not output.parent.is_dir():
+        raise InvalidFile(output, f"cannot be written: there is no folder {output.parent}")
     out = Output(as_json=as_json)
     population = Population(customers, terminals, days, seed, first_day.date())
     frame = pl.concat(

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ENDINGS: Final = {
     "clean": "with a clean shutdown",
-    "open": "after a whole group: it is being written, or its writer was killed",
+    "open": "after a whole group: a backup, in use, or its writer killed",
     "torn": "with bytes that are no whole group, which the next start cuts off",
     "asked": "later: this is as far as the running engine had synced",
 }

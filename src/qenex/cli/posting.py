@@ -66,13 +66,16 @@ class Report:
         return result
 
 
-def post(book: Book, data: dataset.Dataset, *, progress: Progress) -> Report:
+def post(
+    book: Book, data: dataset.Dataset, *, progress: Progress, comparing: Callable[[], None] = lambda: None
+) -> Report:
     """Posts what is missing of a dataset and compares all of it.
 
     Args:
         book: the ledger.
         data: accounts and transfers.
         progress: called with how many payments have been found in the ledger or answered by it so far.
+        comparing: called when all have been, before they are read back, which takes as long again.
 
     Raises:
         QenexError: the ledger could not be reached, or refused whole requests. Running it again resumes.
@@ -84,6 +87,7 @@ def post(book: Book, data: dataset.Dataset, *, progress: Progress) -> Report:
     if len(missing):
         answered = book.create_transfers(missing, progress=lambda so_far: progress(len(before) + so_far))
         _count(refusals, answered["status"], CreateTransferStatus)
+    comparing()
     last = int(before["timestamp"].max(initial=0))
     new = _recorded(book, data.identity, after=last)
     recorded = np.concatenate([before, new])

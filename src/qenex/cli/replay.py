@@ -52,7 +52,13 @@ def _replay(
     try:
         with open_book(home) as book, _progress(out) as bar:
             task = bar.add_task("Payments", total=len(data.transfers))
-            report = post(book, data, progress=lambda so_far: bar.update(task, completed=so_far))
+            report = post(
+                book,
+                data,
+                progress=lambda so_far: bar.update(task, completed=so_far),
+                comparing=lambda: bar.update(task, description="Comparing"),
+            )
+            bar.update(task, description="Payments")
     except KeyboardInterrupt:
         sys.stderr.write("qenex: interrupted; the same command goes on from here\n")
         raise

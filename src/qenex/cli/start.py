@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 import sys
 import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -17,7 +19,8 @@ from qenex.cli import demo, demo_bank
 from qenex.cli.engine_book import open_book
 from qenex.cli.output import Home, Json, Output, example
 from qenex.cli.processes import Child, check_address, read_run_file
-from qenex.errors import ClockUnconfirmed
+from qenex.client.credentials import Address
+from qenex.errors import AddressInUse, ClockUnconfirmed
 from qenex.errors.engine import BY_NUMBER
 from qenex.settings import UNTIL_INPUT_ENDS, Settings
 
@@ -57,7 +60,10 @@ def _start(
     ports = {"binary_port": binary_port, "http_port": http_port, "metrics_port": metrics_port}
     settings = bootstrap.initialise(Settings.load({"home": home, "host": host, **ports})).settings
     for name in ports:
-        check_address(settings.host, getattr(settings, name), f"--{name.replace('_', '-')}")
+        try:
+            check_address(settings.host, getattr(settings, name), f"--{name.replace('_', '-')}")
+        except AddressInUse as error:
+            raise AddressInUse(error.host, error.port, error.flag, ours=_serving(settings, error)) from error
     with _signals() as (stop, changed):
         _Instance(settings, stop, changed).run(Output(as_json=as_json), with_demo=with_demo)
 
@@ -143,6 +149,7 @@ class _Instance:
                 "addresses": [debtor, creditor],
             },
             f"QENEX ready: binary {served['binary']}, HTTP {http}, docs {http}/docs, metrics {metrics}",
+            f"A browser asks for a password: it is the credential in {self._settings.owner_token_file}",
             f"Two accounts of the demo bank: {debtor} {creditor}",
             f"Try, with QENEX_HOME={self._settings.home}:\n\n{demo.snippet()}\n",
             "Ctrl-C stops it.",
@@ -156,6 +163,18 @@ class _Instance:
             code = child.stop(patience=lambda seconds: seconds < STOP_SECONDS)
             ended = "has stopped" if code == 0 else f"has ended with code {code}"
             sys.stderr.write(f"qenex: the {child.name} process {ended}\n")
+
+
+def _serving(settings: Settings, taken: AddressInUse) -> int | None:
+    """The process of this home that has published the address as its own, if it lives."""
+    for path in (settings.engine_file, settings.http_file):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            published = json.loads(path.read_text(encoding="utf-8"))
+            pid = int(published["pid"])
+            os.kill(pid, 0)
+            if str(Address(taken.host, taken.port)) in published.values():
+                return pid
+    return None
 
 
 def _answers(address: str) -> bool:

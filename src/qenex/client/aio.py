@@ -11,7 +11,7 @@ from qenex.assets import Assets
 from qenex.client import steps
 from qenex.client.async_connection import AsyncConnection
 from qenex.client.columns import transfer_rows
-from qenex.client.credentials import find_address, find_credential
+from qenex.client.credentials import find_address, find_credential, unknown_there
 from qenex.client.embedded import EmbeddedEngine
 from qenex.client.protocol import Operation
 from qenex.client.session import Reply, Session, body_of
@@ -57,8 +57,10 @@ class AsyncQenexClient:
         self.assets = assets or Assets()
         self._engine = engine
         secret = credential or (engine.credential if engine else find_credential(home))
-        session = Session(secret, NAME, read_only=read_only, patience_s=patience_s)
-        self.connection = AsyncConnection(engine or find_address(address, home), session)
+        where = engine or find_address(address, home)
+        hint = "" if credential or engine else unknown_there(where, home)
+        session = Session(secret, NAME, read_only=read_only, patience_s=patience_s, if_unknown=hint)
+        self.connection = AsyncConnection(where, session)
 
     @classmethod
     def embedded(

@@ -1,4 +1,4 @@
-"""Where the engine is and what lets us in: `QENEX_HOME`, as `install.py --init` and the running engine leave it."""
+"""Where the engine is and what lets us in: `QENEX_HOME`, as `qenex init` and the running engine leave it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ def find_credential(home: str | os.PathLike[str] | None = None) -> str:
         credential = path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
         raise CredentialMissing(
-            f"{path}: there is no owner credential; `python install.py --init` makes one"
+            f"{path}: there is no owner credential. If QENEX was started with another home, name it with --home or"
+            " QENEX_HOME; `qenex init` makes a new home."
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
@@ -86,6 +87,12 @@ def find_credential(home: str | os.PathLike[str] | None = None) -> str:
     if not credential or len(credential.split()) != 1:
         raise InvalidHome(f"{path}: an owner credential is one line of text")
     return credential
+
+
+def unknown_there(where: object, home: str | os.PathLike[str] | None = None) -> str:
+    """What to say when the engine does not know the credential that was found: it is likely another instance's."""
+    found = "variable QENEX_CREDENTIAL" if os.environ.get("QENEX_CREDENTIAL") else home_folder(home) / "owner.token"
+    return f"The engine at {where} does not know that of {found}: it serves another home, or this one's was replaced."
 
 
 def _parse(text: str, place: str) -> Address:

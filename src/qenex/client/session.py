@@ -42,6 +42,7 @@ from qenex.errors import (
     SessionExpired,
     ShuttingDown,
     Stale,
+    Unauthenticated,
     UnexpectedReply,
     UnknownOutcome,
     WrongBook,
@@ -162,8 +163,9 @@ def _context(context: bytes) -> tuple[bytes, ...]:
 class Session:
     """Numbers, window and retries of one client."""
 
-    def __init__(self, credential: str, name: str, *, read_only: bool, patience_s: float) -> None:
+    def __init__(self, credential: str, name: str, *, read_only: bool, patience_s: float, if_unknown: str = "") -> None:
         self._credential, self._name, self._read_only = credential, name, read_only
+        self._if_unknown = if_unknown
         self.patience_s = patience_s
         """How long a request may go without an answer, retries included."""
         self.welcome: Welcome | None = None
@@ -222,6 +224,8 @@ class Session:
             error = _error(header, body)
             if isinstance(error, SessionExpired):
                 self.renew()
+            if isinstance(error, Unauthenticated) and self._if_unknown:
+                error = Unauthenticated(self._if_unknown)
             raise error
         if header.type != FrameType.WELCOME:
             raise UnexpectedReply(f"The first frame has type {header.type}, a welcome is wanted.")

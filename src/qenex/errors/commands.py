@@ -26,8 +26,13 @@ class CheckFailed(CommandError, code="check_failed", http_status=500):
 class AddressInUse(CommandError, code="address_in_use", http_status=500):
     """Another program listens on the address that a server should serve."""
 
-    def __init__(self, host: str, port: int, flag: str) -> None:
-        super().__init__(f"{host} port {port} is in use by another program; {flag} chooses another, 0 any free one")
+    def __init__(self, host: str, port: int, flag: str, *, ours: int | None = None) -> None:
+        """`ours` is the process of the same home that listens there."""
+        if ours is None:
+            who = f"another program; {flag} chooses another, 0 any free one"
+        else:
+            who = f"process {ours} of this home: QENEX runs already; `qenex status` asks it how it is"
+        super().__init__(f"{host} port {port} is in use by {who}")
         self.host, self.port, self.flag = host, port, flag
 
 

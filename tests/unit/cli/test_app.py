@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +56,16 @@ def test_every_command_has_help_an_example_and_json(path: tuple[str, ...], capsy
     words = " ".join(capsys.readouterr().out.split())
     assert f"Example: qenex {' '.join(path)}" in words
     assert "--json" in words
+
+
+def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"qenex {version('qenex')}\n"
+
+
+def test_no_backup_goes_among_the_books_of_the_home(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("backup", str(tmp_path / "books" / "monday"), "--home", str(tmp_path)) == ExitCode.USAGE
+    assert "a folder elsewhere" in capsys.readouterr().err
 
 
 def test_every_command_is_documented() -> None:

@@ -55,7 +55,7 @@ def test_a_damaged_address_file_is_named(tmp_path: Path) -> None:
 
 def test_the_credential_must_be_the_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "owner.token"
-    with pytest.raises(CredentialMissing, match=r"install\.py --init"):
+    with pytest.raises(CredentialMissing, match=r"QENEX_HOME; `qenex init` makes"):
         find_credential(tmp_path)
     path.write_text("qnx_owner_secret\n")
     path.chmod(0o640)
