@@ -34,6 +34,19 @@ def process_environment() -> dict[str, str]:
     return rest | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONUNBUFFERED": "1"}
 
 
+def run_python(*arguments: object, timeout: float = START_SECONDS) -> subprocess.CompletedProcess[str]:
+    """Runs Python in a process of its own, as users of this checkout would, and waits for its end."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env=process_environment(),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
 @dataclass
 class EngineProcess:
     """An engine with a home of its own: `python -m core.financial_engine` on any free port."""

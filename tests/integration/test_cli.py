@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from qenex.exits import ExitCode
-from tests.conftest import ROOT, START_SECONDS, process_environment
+from tests.conftest import run_python
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.conftest import EngineProcess
@@ -28,15 +27,7 @@ class Shell:
         self.home = home
 
     def run(self, *arguments: str, code: ExitCode = ExitCode.OK) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "qenex.cli", *arguments, "--home", str(self.home)],
-            cwd=ROOT,
-            env=process_environment(),
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS,
-            check=False,
-        )
+        done = run_python("-m", "qenex.cli", *arguments, "--home", str(self.home))
         assert done.returncode == code, done.stdout + done.stderr
         return done
 

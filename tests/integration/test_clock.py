@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qenex.exits import ExitCode
-from tests.conftest import ROOT, START_SECONDS, EngineProcess, new_engine, process_environment
+from tests.conftest import EngineProcess, new_engine, run_python
 from tests.integration.faults import other_clock
 from tests.integration.starting import started
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -37,15 +36,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EnginePro
 
 
 def qenex(engine: EngineProcess, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "qenex.cli", *arguments, "--home", str(engine.home), "--json"],
-        cwd=ROOT,
-        env=process_environment(),
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    return run_python("-m", "qenex.cli", *arguments, "--home", str(engine.home), "--json")
 
 
 def create(engine: EngineProcess) -> subprocess.CompletedProcess[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,9 +10,10 @@ import pytest
 from qenex import QenexClient
 from qenex.exits import ExitCode
 from qenex.kernel import AccountFlags
-from tests.conftest import ROOT, START_SECONDS, new_engine, process_environment
+from tests.conftest import new_engine, run_python
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.conftest import EngineProcess
@@ -23,15 +22,7 @@ PAYMENTS = 30
 
 
 def qenex(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "qenex.cli", *map(str, arguments)],
-        cwd=ROOT,
-        env=process_environment(),
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    return run_python("-m", "qenex.cli", *arguments)
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

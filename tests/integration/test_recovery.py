@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from qenex import QenexClient
 from qenex.exits import ExitCode
 from qenex.kernel import _native
-from tests.conftest import ROOT, START_SECONDS, new_engine, process_environment
+from tests.conftest import new_engine, run_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,15 +80,7 @@ def test_an_engine_that_is_asked_to_stop_while_it_replays_ends_with_zero(tmp_pat
         book = engine.settings.books_folder / client.status().book_id
     (tmp_path / "book").rename(book)
     before = fill(book)
-    done = subprocess.run(
-        [sys.executable, "-c", ASKED_AT_ONCE, *engine.settings.arguments()],
-        cwd=ROOT,
-        env=process_environment(),
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    done = run_python("-c", ASKED_AT_ONCE, *engine.settings.arguments())
     assert (done.returncode, done.stdout, done.stderr) == (ExitCode.OK, "", "")
     assert list(engine.settings.run_folder.iterdir()) == []
     assert epoch(book) == before + 1

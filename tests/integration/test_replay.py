@@ -11,7 +11,7 @@ import pytest
 
 from qenex import QenexClient
 from qenex.exits import ExitCode
-from tests.conftest import ROOT, process_environment
+from tests.conftest import ROOT, process_environment, run_python
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,15 +23,7 @@ REPLAY_SECONDS = 240
 
 
 def qenex(*arguments: str | Path, code: int = ExitCode.OK) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, "-m", "qenex.cli", *map(str, arguments), "--json"],
-        cwd=ROOT,
-        env=process_environment(),
-        capture_output=True,
-        text=True,
-        timeout=REPLAY_SECONDS,
-        check=False,
-    )
+    done = run_python("-m", "qenex.cli", *arguments, "--json", timeout=REPLAY_SECONDS)
     assert done.returncode == code, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document

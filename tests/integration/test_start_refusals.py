@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import socket
-import subprocess
-import sys
 from typing import TYPE_CHECKING
 
 from qenex.bootstrap import initialise
 from qenex.exits import ExitCode
-from tests.conftest import ROOT, START_SECONDS, process_environment
+from tests.conftest import run_python
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from tests.conftest import EngineProcess
@@ -19,15 +18,7 @@ if TYPE_CHECKING:
 
 def start(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     free = ("--binary-port", "0", "--http-port", "0", "--metrics-port", "0")
-    return subprocess.run(
-        [sys.executable, "-m", "qenex.cli", "start", "--home", str(home), *free, *arguments],
-        cwd=ROOT,
-        env=process_environment(),
-        capture_output=True,
-        text=True,
-        timeout=START_SECONDS,
-        check=False,
-    )
+    return run_python("-m", "qenex.cli", "start", "--home", str(home), *free, *arguments)
 
 
 def test_a_port_in_use_is_named_with_its_flag_and_nothing_is_started(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ use crate::state::{Checkpoint, Mark, Newest, Place};
 const STEP_PAGES: usize = 64;
 /// Steps whose rows may wait to be written: the core copies no faster than the disk takes it.
 const STEPS_MAX: u32 = 4;
+
 /// What is to be done for a checkpoint outside, in order.
 #[derive(Debug)]
 pub enum CheckpointJob {

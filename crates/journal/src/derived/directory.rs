@@ -13,13 +13,13 @@
 use super::blocks::Blocks;
 use super::hash::PREFIX_BITS;
 use super::num::{index, index32, low32, low64};
+use super::pages::touch;
 use super::prefetch::prefetch;
 
 const BUCKET: usize = 16;
 /// Cells filled on average in a full generation, of [`BUCKET`]: few buckets overflow.
 const BUCKET_FILL: usize = 10;
 const LINE_BYTES: usize = 64;
-const PAGE_BYTES: usize = 4_096;
 /// Segments that the first generation can number.
 const SEGMENT_BITS_MIN: u32 = 3;
 const SEGMENT_BITS_MAX: u32 = 16;
@@ -52,8 +52,7 @@ impl Room {
     /// Takes as long as zeroing it does.
     pub(crate) fn new(cells: usize) -> Self {
         let mut cells = vec![0; cells];
-        // A value that may be anything is written, or the compiler would see that nothing changes.
-        cells.iter_mut().step_by(PAGE_BYTES / 4).for_each(|cell| *cell = core::hint::black_box(0));
+        touch(&mut cells);
         Self(cells)
     }
 }

@@ -27,6 +27,7 @@ mod segment;
 mod snapshot;
 mod sort;
 mod store;
+mod turnover;
 mod view;
 
 pub use no_disk::NoDisk;

@@ -7,6 +7,14 @@ use super::hash::Keys;
 use super::memory::Open;
 use super::segment::RowMemory;
 
+const PAGE_BYTES: usize = 4_096;
+
+/// Has the system really give this memory, page by page.
+pub(crate) fn touch(cells: &mut [u32]) {
+    // A value that may be another is written, or the compiler would see that nothing changes.
+    cells.iter_mut().step_by(PAGE_BYTES / 4).for_each(|cell| *cell = core::hint::black_box(*cell));
+}
+
 /// What memory to make.
 #[derive(Clone, Copy, Debug)]
 pub struct PagesJob(Wanted);

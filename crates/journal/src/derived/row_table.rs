@@ -5,6 +5,7 @@
 //! their coming (a rolled-back chain), so that clearing a cell is all it takes.
 
 use super::num::{index, index32, low32};
+use super::pages::touch;
 use super::prefetch::prefetch;
 
 /// A row, or with `SIDE` set an index of the segment's smaller table (burned ids, expiries).
@@ -16,8 +17,6 @@ pub(crate) const SIDE: Place = 1 << 31;
 /// Bits of a cell that are its row plus one; then a bit for the side, then the hash's.
 const ROW_BITS: u32 = 23;
 const ROW_MASK: u32 = (1 << ROW_BITS) - 1;
-
-const PAGE_BYTES: usize = 4_096;
 
 /// Open addressing, linear probing, at most two thirds full.
 #[derive(Debug)]
@@ -33,10 +32,9 @@ impl RowTable {
         Self { cells: vec![0; (entries + entries / 2).next_power_of_two()], used: 0 }
     }
 
-    /// Has the system really give the table's memory, page by page: who adds entries should not wait for it.
+    /// Has the system give the table's memory: who adds entries should not wait for it.
     pub(crate) fn touch(&mut self) {
-        // A value that may be another is written, or the compiler would see that nothing changes.
-        self.cells.iter_mut().step_by(PAGE_BYTES / 4).for_each(|cell| *cell = core::hint::black_box(*cell));
+        touch(&mut self.cells);
     }
 
     #[inline]
