@@ -164,7 +164,7 @@ impl Metrics {
             ("checkpoint_entry", "Last entry in the newest checkpoint.", gauges.checkpoint_entry),
             (
                 "checkpoint_age_seconds",
-                "Seconds since the state that the newest checkpoint holds.",
+                "Seconds since the state that the newest checkpoint holds, or since the start while there is none.",
                 gauges.checkpoint_age_s,
             ),
             ("free_bytes", "Bytes that can still be written to the disk.", gauges.free_bytes),

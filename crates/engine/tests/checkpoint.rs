@@ -6,9 +6,11 @@ mod common;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use common::{BOOK, Folder, TestServer, account, transfer};
-use qenex_engine::clock::Now;
+use common::desk::{Desk, SESSION, header, request};
+use common::{BOOK, Folder, SECRET, TestServer, account, transfer};
+use qenex_engine::clock::{Now, SECOND_NS};
 use qenex_engine::frame::{ErrorCode, Operation, Status};
+use qenex_engine::limits::Limits;
 use qenex_engine::recover::{OpenOptions, Opened, open};
 use qenex_engine::server::ServerConfig;
 use qenex_engine::state::{Mark, State};
@@ -242,4 +244,14 @@ fn a_backup_of_a_running_engine_restores_to_the_same_ledger() {
     let transfers = |state: &State<FileDisk>| state.machine().store().counters().transfers;
     assert_eq!(transfers(&restored.state), transfers(&state));
     assert_eq!(restored.state.machine().store().state_hash(), state.machine().store().state_hash());
+}
+
+#[test]
+fn without_a_checkpoint_its_age_is_the_engine_s() {
+    let mut desk = Desk::new(Limits::default());
+    let connection = desk.greet(SESSION, SECRET);
+    desk.pass(7 * SECOND_NS);
+    let answer = desk.ask(connection, &request(header(Operation::GetMetrics, 1), &[]));
+    let text = String::from_utf8(answer.body().to_vec()).unwrap();
+    assert!(text.contains("\nqenex_engine_checkpoint_age_seconds 7\n"), "{text}");
 }

@@ -193,6 +193,8 @@ pub struct Engine<D: Disk> {
     reserved_high: u64,
     limits: Limits,
     credentials: Vec<Credential>,
+    /// When it was put together, by the wall clock.
+    started_ns: u64,
     clock: Clock,
     connections: BTreeMap<ConnectionId, Connection>,
     strangers: Strangers,
@@ -210,6 +212,7 @@ impl<D: Disk> Engine<D> {
     pub fn new(setup: Setup<D>) -> Self {
         let reserved_high = crate::ids::reserved_high(&setup.book, setup.journal);
         Self {
+            started_ns: setup.now.wall_ns,
             clock: Clock::new(setup.now, setup.tip.timestamp, setup.clock_trusted),
             pipeline: Pipeline::new(&setup.tip, &setup.limits, setup.group_bytes_max),
             upkeep: upkeep::Upkeep::new(setup.configuration),

@@ -138,6 +138,9 @@ impl<D: Disk> Engine<D> {
 
     fn gauges(&self) -> Gauges {
         let counters = self.state.machine().store().counters();
+        let newest = self.state.newest();
+        // Until there is one, what ages is the engine.
+        let checkpoint_ns = if newest.entry == 0 { self.started_ns } else { newest.timestamp };
         Gauges {
             connections: self.connections.len() as u64,
             sessions: self.state.sessions().len() as u64,
@@ -150,8 +153,8 @@ impl<D: Disk> Engine<D> {
             pending: counters.pending,
             segments: u64::from(counters.segments),
             journal_bytes: self.reserve.journal_bytes(),
-            checkpoint_entry: self.state.newest().entry,
-            checkpoint_age_s: self.clock.wall_ns().saturating_sub(self.state.newest().timestamp) / SECOND_NS,
+            checkpoint_entry: newest.entry,
+            checkpoint_age_s: self.clock.wall_ns().saturating_sub(checkpoint_ns) / SECOND_NS,
             free_bytes: self.upkeep.free_bytes,
             clock_lag_ns: self.pipeline.last_timestamp().saturating_sub(self.clock.wall_ns()),
             writable: u64::from(self.writable()),
