@@ -381,6 +381,8 @@ def test_patience_ends_with_an_unknown_outcome_and_asking_again_settles_it(lasti
         wanted = client.create_transaction(payer.id, payee.id, "1", "EUR")
         os.kill(lasting_engine.pid, signal.SIGSTOP)  # it neither answers nor goes away
         try:
+            # The signal is under way until the last of its threads has seen it.
+            os.waitid(os.P_PID, lasting_engine.pid, os.WSTOPPED)
             with pytest.raises(UnknownOutcome):
                 client.execute(wanted)
         finally:
