@@ -21,7 +21,8 @@ use qenex_journal::log::{EntryKind, MANIFEST_NAME, Options as JournalOptions, re
 use qenex_kernel::row::{EventResult, Transfer, transfer_flags};
 use zerocopy::IntoBytes;
 
-const STORE: StoreOptions = StoreOptions { segment_rows: 1_000, segment_entries: 1 << 17, cache_bits: 4 };
+const STORE: StoreOptions =
+    StoreOptions { segment_rows: 1_000, segment_entries: 1 << 17, cache_bits: 4, places_a_step: 512 };
 const ACCOUNTS: u128 = 9_000;
 /// Requests of 500 transfers each that are surely more than enough for a checkpoint.
 const REQUESTS_MAX: u128 = 10_000;

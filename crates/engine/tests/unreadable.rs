@@ -35,7 +35,7 @@ fn a_start_whose_disk_fails_to_read_ends_with_an_error_wherever_that_is() {
         now: Now { wall_ns: 2 * BEGIN, monotonic_ns: 1 },
         clock_trusted: true,
         journal: OPTIONS,
-        store: StoreOptions { segment_rows: 8, segment_entries: 1 << 10, cache_bits: 1 },
+        store: StoreOptions { segment_rows: 8, segment_entries: 1 << 10, cache_bits: 1, ..StoreOptions::default() },
     };
     let disk = journal(&entries);
     let (mut failed, mut in_the_middle) = (0, 0);

@@ -90,15 +90,17 @@ proptest! {
     fn many_segments_in_memory(
         seed in any::<u64>(), requests in 1u64..300, segment_rows in 1u32..40, segment_entries in 1u32..30,
     ) {
-        run_in_memory(seed, requests, Options { segment_rows, segment_entries, ..Options::default() });
+        let options = Options { segment_rows, segment_entries, places_a_step: 1, ..Options::default() };
+        run_in_memory(seed, requests, options);
     }
 
     #[test]
     fn many_sealed_segments(
         seed in any::<u64>(), requests in 1u64..300, segment_rows in 1u32..60, segment_entries in 1u32..30,
-        cache_bits in 1u32..9,
+        cache_bits in 1u32..9, places_a_step in 1u32..20,
     ) {
-        run_sealed(seed, requests, Options { segment_rows, segment_entries, cache_bits }, Sealing::AtOnce);
+        let options = Options { segment_rows, segment_entries, cache_bits, places_a_step };
+        run_sealed(seed, requests, options, Sealing::AtOnce);
     }
 
     #[test]

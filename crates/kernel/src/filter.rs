@@ -27,6 +27,11 @@ fn capped(limit: u32, max: usize) -> usize {
     usize::try_from(limit).unwrap_or(max).min(max)
 }
 
+/// What is left of a limit.
+fn left(limit: usize, found: usize) -> u32 {
+    u32::try_from(limit.saturating_sub(found)).unwrap_or(0)
+}
+
 /// Whether a field of a filter that is not 0 differs.
 macro_rules! matches_fields {
     ($filter:expr, $row:expr, $($field:ident),*) => {
@@ -62,6 +67,13 @@ impl AccountFilter {
     #[must_use]
     pub const fn is_reversed(&self) -> bool {
         self.flags & filter_flags::REVERSED != 0
+    }
+
+    /// Narrows the filter to what is left after a step that found `found` rows and looked at everything before the row
+    /// of this time, in the order asked for.
+    pub fn go_on_from(&mut self, timestamp: u64, found: usize) {
+        *if self.is_reversed() { &mut self.timestamp_max } else { &mut self.timestamp_min } = timestamp;
+        self.limit = left(self.capped_limit(), found);
     }
 
     /// Whether a transfer is one of those asked for, its timestamp included.
@@ -100,6 +112,13 @@ impl QueryFilter {
     #[must_use]
     pub const fn is_reversed(&self) -> bool {
         self.flags & filter_flags::QUERY_REVERSED != 0
+    }
+
+    /// Narrows the filter to what is left after a step that found `found` rows and looked at everything before the row
+    /// of this time, in the order asked for.
+    pub fn go_on_from(&mut self, timestamp: u64, found: usize) {
+        *if self.is_reversed() { &mut self.timestamp_max } else { &mut self.timestamp_min } = timestamp;
+        self.limit = left(self.capped_limit(), found);
     }
 
     /// Whether an account is one of those asked for, its timestamp included.

@@ -17,7 +17,7 @@ use crate::row::{
 };
 use crate::rules::damaged;
 use crate::status::CreateTransferStatus;
-use crate::store::{Due, Event, Found, History, PendingStatus, Store};
+use crate::store::{Due, Event, Found, History, PendingStatus, Progress, Store};
 
 /// Everything that a rolled-back chain must leave as it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -281,32 +281,36 @@ impl History for MemoryStore {
         out.extend(hashes.iter().filter_map(|hash| by_hash.get(hash)).copied());
     }
 
-    fn get_account_transfers(&self, filter: &AccountFilter, out: &mut Vec<Transfer>) {
+    fn get_account_transfers(&self, filter: &mut AccountFilter, out: &mut Vec<Transfer>) -> Progress {
         let rows = self.transfers_within(filter.range(), filter.is_reversed());
         out.extend(rows.filter(|transfer| filter.matches(transfer)).take(filter.capped_limit()));
+        Progress::Done
     }
 
-    fn get_account_balances(&self, filter: &AccountFilter, out: &mut Vec<AccountBalance>) {
+    fn get_account_balances(&self, filter: &mut AccountFilter, out: &mut Vec<AccountBalance>) -> Progress {
         let account = self.state.accounts.get(&filter.account_id);
         if account.is_none_or(|account| account.flags & account_flags::HISTORY == 0) {
-            return;
+            return Progress::Done;
         }
         let rows = self.transfers_within(filter.range(), filter.is_reversed());
         let events = rows.filter(|transfer| filter.matches(transfer)).take(filter.capped_limit());
         out.extend(events.filter_map(|transfer| {
             self.state.changes.get(&transfer.timestamp).and_then(|change| change.balance_of(filter.account_id))
         }));
+        Progress::Done
     }
 
-    fn query_accounts(&self, filter: &QueryFilter, out: &mut Vec<Account>) {
+    fn query_accounts(&self, filter: &mut QueryFilter, out: &mut Vec<Account>) -> Progress {
         let ids = self.state.accounts_by_time.range(filter.range());
         let rows = directed(ids.filter_map(|(_, id)| self.state.accounts.get(id)), filter.is_reversed());
         out.extend(rows.filter(|account| filter.matches_account(account)).take(filter.capped_limit()));
+        Progress::Done
     }
 
-    fn query_transfers(&self, filter: &QueryFilter, out: &mut Vec<Transfer>) {
+    fn query_transfers(&self, filter: &mut QueryFilter, out: &mut Vec<Transfer>) -> Progress {
         let rows = self.transfers_within(filter.range(), filter.is_reversed());
         out.extend(rows.filter(|transfer| filter.matches_transfer(transfer)).take(filter.capped_limit()));
+        Progress::Done
     }
 
     fn get_change_events(&self, filter: &ChangeEventsFilter, out: &mut Vec<ChangeEvent>) {

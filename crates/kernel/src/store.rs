@@ -142,19 +142,32 @@ pub trait Store {
     fn revert_scope(&mut self);
 }
 
+/// How far a step of a query came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Progress {
+    /// There is no more to find.
+    Done,
+    /// The filter names what was not looked at yet.
+    More,
+}
+
 /// What can be asked of the past. Filters have been judged valid by the caller
 /// ([`crate::row::AccountFilter`] and the others know when they are); limits are at most a reply's size.
+///
+/// Queries that take a filter to change go on in steps: each looks at a bounded number of places, appends what it finds,
+/// and narrows the filter to what is left. Rows that match may be far apart, and others wait in the meantime.
 pub trait History: Store {
     /// The transfers with these hashes (SHA-256 of `00` and the row), those found, in the order asked.
     fn lookup_hashes(&self, hashes: &[[u8; 32]], out: &mut Vec<Transfer>);
     /// Transfers of one account.
-    fn get_account_transfers(&self, filter: &AccountFilter, out: &mut Vec<Transfer>);
+    fn get_account_transfers(&self, filter: &mut AccountFilter, out: &mut Vec<Transfer>) -> Progress;
     /// Balances of one account with `history` after each of its transfers.
-    fn get_account_balances(&self, filter: &AccountFilter, out: &mut Vec<AccountBalance>);
+    fn get_account_balances(&self, filter: &mut AccountFilter, out: &mut Vec<AccountBalance>) -> Progress;
     /// Accounts by their fields.
-    fn query_accounts(&self, filter: &QueryFilter, out: &mut Vec<Account>);
+    fn query_accounts(&self, filter: &mut QueryFilter, out: &mut Vec<Account>) -> Progress;
     /// Transfers by their fields.
-    fn query_transfers(&self, filter: &QueryFilter, out: &mut Vec<Transfer>);
+    fn query_transfers(&self, filter: &mut QueryFilter, out: &mut Vec<Transfer>) -> Progress;
     /// Changes in order of time.
     fn get_change_events(&self, filter: &ChangeEventsFilter, out: &mut Vec<ChangeEvent>);
     /// What became of a transfer id.

@@ -72,7 +72,7 @@ impl World {
             model: Model::new(),
             clients,
             journal: JournalOptions { file_bytes_first, file_bytes_max, group_bytes_max },
-            store: StoreOptions { segment_rows, segment_entries: 1 << 10, cache_bits: 2 },
+            store: StoreOptions { segment_rows, segment_entries: 1 << 10, cache_bits: 2, ..StoreOptions::default() },
             sessions_max: if few { 2 } else { 100 },
             stats,
             torn: TornGroups::default(),

@@ -36,14 +36,16 @@ pub(crate) fn named_fields(keys: &Keys, filter: &QueryFilter) -> Vec<(Field, u64
 }
 
 impl AccountIndexes {
-    /// The accounts of a group, counted from its first, under each key.
+    /// The accounts of a group, counted from its first, under each key; `None` if there are more that the indexes do not
+    /// have than the `step` that each of them takes in.
     pub(crate) fn postings(
         &mut self,
         keys: &Keys,
         accounts: &Accounts,
         group: usize,
         fields: &[(Field, u64)],
-    ) -> Vec<Box<dyn Postings>> {
+        step: u32,
+    ) -> Option<Vec<Box<dyn Postings>>> {
         if self.groups.len() <= group {
             self.groups.resize_with(group + 1, Default::default);
         }
@@ -54,8 +56,8 @@ impl AccountIndexes {
             .iter()
             .map(|&(field, key)| {
                 let runs = &mut indexes[field as usize];
-                runs.catch_up(length, |row| field.key_of_account(keys, accounts.row(index32(first + row as usize))));
-                Box::new(runs.postings(key)) as Box<dyn Postings>
+                let key_of = |row| field.key_of_account(keys, accounts.row(index32(first + row as usize)));
+                runs.step(length, step, key_of).then(|| Box::new(runs.postings(key)) as Box<dyn Postings>)
             })
             .collect()
     }

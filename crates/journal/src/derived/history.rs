@@ -1,21 +1,29 @@
 //! What can be asked of the past: each question goes from segment to segment in order of time until it has enough.
 
+use std::ops::ControlFlow;
+
 use qenex_kernel::row::{
     Account, AccountBalance, AccountFilter, ChangeEvent, ChangeEventsFilter, EventKind, Outcome, QueryFilter, Transfer,
     account_flags, filter_flags, transfer_flags,
 };
 use qenex_kernel::status::CreateTransferStatus;
-use qenex_kernel::store::{History, Store};
+use qenex_kernel::store::{History, Progress, Store};
 
 use super::account_index::{GROUP, named_fields};
 use super::accounts::Slot;
 use super::field::{Field, hash_key};
 use super::num::index32;
-use super::postings::{AnyOf, Postings, walk};
+use super::postings::{AnyOf, Effort, Postings, walk};
 use super::segment::{Balances, Sides};
 use super::store::LedgerStore;
 use super::view::View;
 use crate::disk::Disk;
+
+/// The indexes of a transfer's accounts.
+const SIDES: [Field; 2] = [Field::DebitAccount, Field::CreditAccount];
+
+/// Rows that an index takes in while a query looks at one place, at the hash of each: a tenth of a microsecond.
+const INDEXED_A_PLACE: u32 = 16;
 
 /// Which transfers, in terms of the indexes.
 struct Query<'a> {
@@ -27,49 +35,78 @@ struct Query<'a> {
     reversed: bool,
 }
 
+impl Query<'_> {
+    /// What the rows of a segment must stand in; `None` while its indexes take more than a step to be made.
+    fn clauses<'a>(&self, segment: &'a dyn View, step: u32) -> Option<Vec<Box<dyn Postings + 'a>>> {
+        let sides = self.account.map(|(slot, debits, credits)| (u64::from(slot), [debits, credits]));
+        let wanted = |wanted: [bool; 2]| SIDES.into_iter().zip(wanted).filter(|&(_, wanted)| wanted);
+        let fields = self.fields.iter().map(|&(field, _)| field);
+        let of_account = sides.into_iter().flat_map(|(_, sides)| wanted(sides).map(|(field, _)| field));
+        if !fields.chain(of_account).all(|field| segment.make_index(field, step)) {
+            return None;
+        }
+        let mut clauses: Vec<Box<dyn Postings + 'a>> = Vec::new();
+        if let Some((slot, sides)) = sides {
+            clauses.push(Box::new(AnyOf(wanted(sides).map(|(field, _)| segment.postings(field, slot)).collect())));
+        }
+        clauses.extend(self.fields.iter().map(|&(field, key)| segment.postings(field, key)));
+        Some(clauses)
+    }
+}
+
 impl<D: Disk> LedgerStore<D> {
     /// Visits the transfers that the indexes find, in order, until `visit` says to stop. They may be a few too many,
-    /// where keys are hashed.
-    fn visit_transfers(&self, query: &Query<'_>, mut visit: impl FnMut(&dyn View, u32, &Transfer) -> bool) {
-        let mut go_on = true;
-        let segments = 0..=self.open.rows.number;
+    /// where keys are hashed. If that is more than a step, this returns the time to go on from.
+    fn visit_transfers(
+        &self,
+        query: &Query<'_>,
+        mut visit: impl FnMut(&dyn View, u32, &Transfer) -> bool,
+    ) -> Option<u64> {
+        let mut effort = Effort(self.options.places_a_step);
         let mut visit_segment = |number: u32| {
             let segment = self.segment(number);
             if segment.rows() == 0 || segment.last_timestamp() < query.timestamp_min {
-                return true;
+                return ControlFlow::Continue(());
             }
             let begin = segment.first_at_or_after(query.timestamp_min);
             let end = segment.first_at_or_after(query.timestamp_max.saturating_add(1));
             if begin >= end {
-                return true;
+                return ControlFlow::Continue(());
             }
-            let mut clauses: Vec<Box<dyn Postings + '_>> = Vec::new();
-            if let Some((slot, debits, credits)) = query.account {
-                let key = u64::from(slot);
-                let sides = [(Field::DebitAccount, debits), (Field::CreditAccount, credits)];
-                let wanted = sides.into_iter().filter(|&(_, wanted)| wanted);
-                clauses.push(Box::new(AnyOf(wanted.map(|(field, _)| segment.postings(field, key)).collect())));
-            }
-            clauses.extend(query.fields.iter().map(|&(field, key)| segment.postings(field, key)));
-            walk(clauses, begin..end, query.reversed, |row| {
+            let clauses = if effort.is_spent() { None } else { query.clauses(segment, self.index_step()) };
+            // To find a segment's rows is some work too.
+            effort.spend();
+            let Some(clauses) = clauses else {
+                let next = if query.reversed { end - 1 } else { begin };
+                return ControlFlow::Break(Some(segment.transfer(next).timestamp));
+            };
+            let mut go_on = true;
+            let next = walk(clauses, begin..end, query.reversed, &mut effort, |row| {
                 go_on = visit(segment, row, &segment.transfer(row));
                 go_on
             });
-            go_on
+            match next {
+                Some(row) => ControlFlow::Break(Some(segment.transfer(row).timestamp)),
+                None if go_on => ControlFlow::Continue(()),
+                None => ControlFlow::Break(None),
+            }
         };
-        // `all` stops at the first segment that has enough.
-        let _ = if query.reversed {
-            segments.rev().all(&mut visit_segment)
+        let mut segments = 0..=self.open.rows.number;
+        let ended = if query.reversed {
+            segments.rev().try_for_each(&mut visit_segment)
         } else {
-            segments.into_iter().all(&mut visit_segment)
+            segments.try_for_each(&mut visit_segment)
         };
+        ended.break_value().flatten()
     }
 
-    /// Visits the transfers of an account that match its filter, at most as many as it asks for.
-    fn visit_account_transfers(&self, filter: &AccountFilter, mut visit: impl FnMut(&dyn View, u32, &Transfer)) {
-        let Some(slot) = self.find_account(filter.account_id) else { return };
-        let debits = filter.flags & filter_flags::DEBITS != 0;
-        let credits = filter.flags & filter_flags::CREDITS != 0;
+    /// A step: visits transfers of an account that match its filter, at most as many as it asks for.
+    fn visit_account_transfers(
+        &self,
+        filter: &mut AccountFilter,
+        mut visit: impl FnMut(&dyn View, u32, &Transfer),
+    ) -> Progress {
+        let Some(slot) = self.find_account(filter.account_id) else { return Progress::Done };
         let named = QueryFilter {
             user_data_128: filter.user_data_128,
             user_data_64: filter.user_data_64,
@@ -78,20 +115,42 @@ impl<D: Disk> LedgerStore<D> {
             ..QueryFilter::ZERO
         };
         let query = Query {
-            account: Some((slot, debits, credits)),
+            account: Some((slot, filter.flags & filter_flags::DEBITS != 0, filter.flags & filter_flags::CREDITS != 0)),
             fields: &named_fields(&self.keys, &named),
             timestamp_min: *filter.range().start(),
             timestamp_max: *filter.range().end(),
             reversed: filter.is_reversed(),
         };
-        let mut left = filter.capped_limit();
-        self.visit_transfers(&query, |segment, row, transfer| {
+        let (mut found, limit) = (0, filter.capped_limit());
+        let next = self.visit_transfers(&query, |segment, row, transfer| {
             if filter.matches(transfer) {
                 visit(segment, row, transfer);
-                left -= 1;
+                found += 1;
             }
-            left > 0
+            found < limit
         });
+        next.map_or(Progress::Done, |timestamp| {
+            filter.go_on_from(timestamp, found);
+            Progress::More
+        })
+    }
+
+    /// Rows that an index which is made on demand takes in at a step.
+    const fn index_step(&self) -> u32 {
+        self.options.places_a_step.saturating_mul(INDEXED_A_PLACE)
+    }
+
+    /// Takes a step in making what [`History::lookup_hashes`] needs; true once it is there.
+    pub fn prepare_hashes(&self) -> bool {
+        self.segments_newest_first().all(|segment| segment.make_index(Field::Hash, self.index_step()))
+    }
+
+    /// Takes a step in making what [`History::balance_at`] needs; true once it is there.
+    pub fn prepare_balances(&self) -> bool {
+        self.segments_newest_first().all(|segment| {
+            let step = self.index_step();
+            SIDES.into_iter().all(|field| segment.make_index(field, step)) && segment.make_expiry_index(step)
+        })
     }
 
     /// An account as it was right after an event.
@@ -188,48 +247,67 @@ impl<D: Disk> History for LedgerStore<D> {
         }));
     }
 
-    fn get_account_transfers(&self, filter: &AccountFilter, out: &mut Vec<Transfer>) {
-        self.visit_account_transfers(filter, |_, _, transfer| out.push(*transfer));
+    fn get_account_transfers(&self, filter: &mut AccountFilter, out: &mut Vec<Transfer>) -> Progress {
+        self.visit_account_transfers(filter, |_, _, transfer| out.push(*transfer))
     }
 
-    fn get_account_balances(&self, filter: &AccountFilter, out: &mut Vec<AccountBalance>) {
-        let Some(slot) = self.find_account(filter.account_id) else { return };
-        if self.accounts.row(slot).flags & account_flags::HISTORY == 0 {
-            return;
-        }
+    fn get_account_balances(&self, filter: &mut AccountFilter, out: &mut Vec<AccountBalance>) -> Progress {
+        let slot = self.find_account(filter.account_id);
+        let Some(slot) = slot.filter(|&slot| self.accounts.row(slot).flags & account_flags::HISTORY != 0) else {
+            return Progress::Done;
+        };
         self.visit_account_transfers(filter, |segment, row, transfer| {
             out.push(balance_of(slot, transfer.timestamp, segment.sides(row), &segment.balances(row)));
-        });
+        })
     }
 
-    fn query_accounts(&self, filter: &QueryFilter, out: &mut Vec<Account>) {
+    fn query_accounts(&self, filter: &mut QueryFilter, out: &mut Vec<Account>) -> Progress {
         let begin = self.accounts.older_than(*filter.range().start());
         let end = self.accounts.older_than(filter.range().end().saturating_add(1));
         if begin >= end {
-            return;
+            return Progress::Done;
         }
         let fields = named_fields(&self.keys, filter);
         let reversed = filter.is_reversed();
-        let mut left = filter.capped_limit();
-        let groups = begin / GROUP..=(end - 1) / GROUP;
+        let (mut found, limit) = (0, filter.capped_limit());
+        let mut effort = Effort(self.options.places_a_step);
         let mut visit_group = |group: usize| {
             let first = group * GROUP;
             let range = index32(begin.max(first) - first)..index32(end.min(first + GROUP) - first);
-            let clauses = self.account_indexes.borrow_mut().postings(&self.keys, &self.accounts, group, &fields);
-            walk(clauses, range, reversed, |row| {
-                let account = self.accounts.row(index32(first + row as usize));
-                if filter.matches_account(account) {
-                    out.push(*account);
-                    left -= 1;
-                }
-                left > 0
-            });
-            left > 0
+            let indexes = &self.account_indexes;
+            let clauses = if effort.is_spent() {
+                None
+            } else {
+                indexes.borrow_mut().postings(&self.keys, &self.accounts, group, &fields, self.index_step())
+            };
+            let next = match clauses {
+                None if reversed => Some(range.end - 1),
+                None => Some(range.start),
+                Some(clauses) => walk(clauses, range, reversed, &mut effort, |row| {
+                    let account = self.accounts.row(index32(first + row as usize));
+                    if filter.matches_account(account) {
+                        out.push(*account);
+                        found += 1;
+                    }
+                    found < limit
+                }),
+            };
+            match next {
+                Some(row) => ControlFlow::Break(Some(self.accounts.row(index32(first + row as usize)).timestamp)),
+                None if found < limit => ControlFlow::Continue(()),
+                None => ControlFlow::Break(None),
+            }
         };
-        let _ = if reversed { groups.rev().all(&mut visit_group) } else { groups.into_iter().all(&mut visit_group) };
+        let mut groups = begin / GROUP..=(end - 1) / GROUP;
+        let ended =
+            if reversed { groups.rev().try_for_each(&mut visit_group) } else { groups.try_for_each(&mut visit_group) };
+        ended.break_value().flatten().map_or(Progress::Done, |timestamp| {
+            filter.go_on_from(timestamp, found);
+            Progress::More
+        })
     }
 
-    fn query_transfers(&self, filter: &QueryFilter, out: &mut Vec<Transfer>) {
+    fn query_transfers(&self, filter: &mut QueryFilter, out: &mut Vec<Transfer>) -> Progress {
         let query = Query {
             account: None,
             fields: &named_fields(&self.keys, filter),
@@ -237,14 +315,18 @@ impl<D: Disk> History for LedgerStore<D> {
             timestamp_max: *filter.range().end(),
             reversed: filter.is_reversed(),
         };
-        let mut left = filter.capped_limit();
-        self.visit_transfers(&query, |_, _, transfer| {
+        let (mut found, limit) = (0, filter.capped_limit());
+        let next = self.visit_transfers(&query, |_, _, transfer| {
             if filter.matches_transfer(transfer) {
                 out.push(*transfer);
-                left -= 1;
+                found += 1;
             }
-            left > 0
+            found < limit
         });
+        next.map_or(Progress::Done, |timestamp| {
+            filter.go_on_from(timestamp, found);
+            Progress::More
+        })
     }
 
     fn get_change_events(&self, filter: &ChangeEventsFilter, out: &mut Vec<ChangeEvent>) {
@@ -293,8 +375,7 @@ impl<D: Disk> History for LedgerStore<D> {
     fn balance_at(&self, handle: Slot, timestamp: u64) -> AccountBalance {
         let transfer = self.segments_newest_first().find_map(|segment| {
             let last = segment.first_at_or_after(timestamp.saturating_add(1)).checked_sub(1)?;
-            let sides = [Field::DebitAccount, Field::CreditAccount];
-            let mut either = AnyOf(sides.map(|field| segment.postings(field, u64::from(handle))).into());
+            let mut either = AnyOf(SIDES.map(|field| segment.postings(field, u64::from(handle))).into());
             let row = either.at_or_before(last)?;
             let timestamp = segment.transfer(row).timestamp;
             Some(balance_of(handle, timestamp, segment.sides(row), &segment.balances(row)))

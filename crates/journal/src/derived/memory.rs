@@ -98,13 +98,14 @@ impl<R: Deref<Target = Rows>> View for Memory<R> {
         balances(low, high)
     }
 
+    fn make_index(&self, field: Field, rows: u32) -> bool {
+        let runs = &mut self.indexes.borrow_mut().fields[field as usize];
+        runs.step(View::rows(self), rows, |row| self.key_of(field, row))
+    }
+
     fn postings(&self, field: Field, key: u64) -> Box<dyn Postings + '_> {
-        let mut indexes = self.indexes.borrow_mut();
-        let runs = &mut indexes.fields[field as usize];
-        runs.catch_up(View::rows(self), |row| {
-            let row = row as usize;
-            field.key_of_transfer(&self.keys, self.rows.transfer(row), *self.rows.sides.at(row))
-        });
+        let runs = &mut self.indexes.borrow_mut().fields[field as usize];
+        runs.catch_up(View::rows(self), |row| self.key_of(field, row));
         Box::new(runs.postings(key))
     }
 
@@ -128,13 +129,14 @@ impl<R: Deref<Target = Rows>> View for Memory<R> {
         balances(*self.rows.expiry_low.at(index as usize), *self.rows.expiry_high.at(index as usize))
     }
 
+    fn make_expiry_index(&self, expiries: u32) -> bool {
+        self.indexes.borrow_mut().expiries.step(self.expiries(), expiries, |index| self.keys_of_expiry(index))
+    }
+
     fn expiry_postings(&self, slot: u32) -> Box<dyn Postings + '_> {
-        let mut indexes = self.indexes.borrow_mut();
-        indexes.expiries.catch_up(self.expiries(), |index| {
-            let sides = self.rows.expiries.at(index as usize).sides;
-            [u64::from(sides.debit_slot()), u64::from(sides.credit_slot())]
-        });
-        Box::new(indexes.expiries.postings(u64::from(slot)))
+        let runs = &mut self.indexes.borrow_mut().expiries;
+        runs.catch_up(self.expiries(), |index| self.keys_of_expiry(index));
+        Box::new(runs.postings(u64::from(slot)))
     }
 
     fn find(&self, id: u128) -> Option<Place> {
@@ -157,6 +159,18 @@ impl<R: Deref<Target = Rows>> View for Memory<R> {
 
     fn exception(&self, index: u32) -> Exception {
         *self.rows.exceptions.at(index as usize)
+    }
+}
+
+impl<R: Deref<Target = Rows>> Memory<R> {
+    fn key_of(&self, field: Field, row: u32) -> Option<u64> {
+        let row = row as usize;
+        field.key_of_transfer(&self.keys, self.rows.transfer(row), *self.rows.sides.at(row))
+    }
+
+    fn keys_of_expiry(&self, index: u32) -> [u64; 2] {
+        let sides = self.rows.expiries.at(index as usize).sides;
+        [u64::from(sides.debit_slot()), u64::from(sides.credit_slot())]
     }
 }
 

@@ -45,11 +45,13 @@ pub struct Options {
     pub segment_entries: u32,
     /// Blocks of sealed files kept in memory: 2 to this power, of 16 KiB each.
     pub cache_bits: u32,
+    /// Places that a step of a query looks at, in indexes and rows: some tenths of a millisecond.
+    pub places_a_step: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_rows: 1 << 20, segment_entries: 1 << 17, cache_bits: 11 }
+        Self { segment_rows: 1 << 20, segment_entries: 1 << 17, cache_bits: 11, places_a_step: 512 }
     }
 }
 

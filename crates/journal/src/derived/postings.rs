@@ -73,43 +73,68 @@ impl Postings for AnyOf<'_> {
     }
 }
 
+/// Places that a step of a query may still look at.
+#[derive(Debug)]
+pub(crate) struct Effort(pub(crate) u32);
+
+impl Effort {
+    /// One place more is looked at, which may be one too many.
+    pub(crate) const fn spend(&mut self) {
+        self.0 = self.0.saturating_sub(1);
+    }
+
+    pub(crate) const fn is_spent(&self) -> bool {
+        self.0 == 0
+    }
+}
+
 /// Walks the rows of `range` that stand in all of `clauses`, in order of time or against it, until `visit` says to stop.
-/// Without clauses these are all rows.
+/// Without clauses these are all rows. If the effort is spent before, this returns the row to go on from, which is
+/// further on than where it began.
 ///
 /// Each clause in turn leaps to the row that the others have reached, beginning with the rarest: what is passed over
-/// is never looked at.
+/// is never looked at. Two that are both dense and never meet take many leaps all the same.
 pub(crate) fn walk(
     mut clauses: Vec<Box<dyn Postings + '_>>,
     range: Range<u32>,
     reversed: bool,
+    effort: &mut Effort,
     mut visit: impl FnMut(u32) -> bool,
-) {
+) -> Option<u32> {
     clauses.sort_by_key(|clause| clause.count());
     if range.is_empty() {
-        return;
+        return None;
     }
     let mut row = if reversed { range.end - 1 } else { range.start };
     'next: loop {
         for clause in &mut clauses {
+            effort.spend();
             let reached = if reversed { clause.at_or_before(row) } else { clause.at_or_after(row) };
             match reached {
-                Some(reached) if !range.contains(&reached) => return,
+                Some(reached) if !range.contains(&reached) => return None,
                 Some(reached) if reached != row => {
                     row = reached;
+                    if effort.is_spent() {
+                        return Some(row);
+                    }
                     continue 'next;
                 }
                 Some(_) => {}
-                None => return,
+                None => return None,
             }
         }
+        effort.spend();
         if !visit(row) {
-            return;
+            return None;
         }
         row = match (reversed, row) {
             (true, row) if row > range.start => row - 1,
             (false, row) if row + 1 < range.end => row + 1,
-            _ => return,
+            _ => return None,
         };
+        if effort.is_spent() {
+            return Some(row);
+        }
     }
 }
 
@@ -129,13 +154,22 @@ mod tests {
                 vec![Box::new(postings(&[&[1, 5, 9], &[12, 40]])), Box::new(postings(&[&[2, 13], &[14, 33]]))];
             vec![Box::new(postings(&[&[1, 2, 3, 4, 9], &[13, 33, 40, 41]])), Box::new(AnyOf(either))]
         };
+        // However small the steps are.
         let collect = |range: Range<u32>, reversed| {
-            let mut rows = Vec::new();
-            walk(clauses(), range, reversed, |row| {
-                rows.push(row);
-                true
+            let found = [1, 2, 3, 5, 1_000].map(|places| {
+                let (mut rows, mut left) = (Vec::new(), range.clone());
+                let mut visit = |row| {
+                    rows.push(row);
+                    true
+                };
+                while let Some(row) = walk(clauses(), left.clone(), reversed, &mut Effort(places), &mut visit) {
+                    assert!(places < 1_000, "all of it is one step");
+                    left = if reversed { left.start..row + 1 } else { row..left.end };
+                }
+                rows
             });
-            rows
+            assert!(found.iter().all(|rows| *rows == found[0]), "{found:?}");
+            found[0].clone()
         };
         assert_eq!(collect(0..100, false), [1, 2, 9, 13, 33, 40]);
         assert_eq!(collect(0..100, true), [40, 33, 13, 9, 2, 1]);
@@ -148,10 +182,10 @@ mod tests {
     #[test]
     fn walks_all_rows_without_clauses_and_stops_when_told() {
         let mut rows = Vec::new();
-        walk(Vec::new(), 3..10, true, |row| {
+        let stopped = walk(Vec::new(), 3..10, true, &mut Effort(100), |row| {
             rows.push(row);
             row > 7
         });
-        assert_eq!(rows, [9, 8, 7]);
+        assert_eq!((rows, stopped), (vec![9, 8, 7], None));
     }
 }

@@ -23,6 +23,17 @@ impl Runs {
         self.covered
     }
 
+    /// Takes in rows up to `rows`, but not more than `step`, each under the keys that it has; true once it has all.
+    pub(crate) fn step<Keys: IntoIterator<Item = u64>>(
+        &mut self,
+        rows: u32,
+        step: u32,
+        keys_of: impl Fn(u32) -> Keys,
+    ) -> bool {
+        self.catch_up(rows.min(self.covered.saturating_add(step)), keys_of);
+        self.covered >= rows
+    }
+
     /// Takes in rows up to `rows`, each under the keys that it has.
     pub(crate) fn catch_up<Keys: IntoIterator<Item = u64>>(&mut self, rows: u32, keys_of: impl Fn(u32) -> Keys) {
         if rows <= self.covered {
@@ -55,18 +66,17 @@ impl Runs {
 /// Merges two sorted runs.
 fn merge(a: &[u64], b: &[u64]) -> Vec<u64> {
     let mut merged = Vec::with_capacity(a.len() + b.len());
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    while let (Some(&&x), Some(&&y)) = (a.peek(), b.peek()) {
-        if x <= y {
-            merged.push(x);
-            a.next();
-        } else {
-            merged.push(y);
-            b.next();
-        }
+    let (mut at, mut bt) = (0, 0);
+    while at < a.len() && bt < b.len() {
+        // Without a branch that nobody could foretell.
+        let (x, y) = (a[at], b[bt]);
+        let first = x <= y;
+        merged.push(if first { x } else { y });
+        at += usize::from(first);
+        bt += usize::from(!first);
     }
-    merged.extend(a);
-    merged.extend(b);
+    merged.extend_from_slice(&a[at..]);
+    merged.extend_from_slice(&b[bt..]);
     merged
 }
 

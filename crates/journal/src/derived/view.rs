@@ -21,7 +21,11 @@ pub(crate) trait View {
     fn sides(&self, row: u32) -> Sides;
     /// The balances after it.
     fn balances(&self, row: u32) -> Balances;
-    /// The rows under a key.
+    /// Has the index of a field take in so many rows more, if it is made on demand; true once it has all.
+    fn make_index(&self, _field: Field, _rows: u32) -> bool {
+        true
+    }
+    /// The rows under a key; makes the index if need be.
     fn postings(&self, field: Field, key: u64) -> Box<dyn Postings + '_>;
 
     /// How many expiries.
@@ -34,6 +38,10 @@ pub(crate) trait View {
     fn expiry(&self, index: u32) -> Expiry;
     /// The balances after it.
     fn expiry_balances(&self, index: u32) -> Balances;
+    /// As [`View::make_index`], for the expiries.
+    fn make_expiry_index(&self, _expiries: u32) -> bool {
+        true
+    }
     /// The expiries that touched an account.
     fn expiry_postings(&self, slot: u32) -> Box<dyn Postings + '_>;
 

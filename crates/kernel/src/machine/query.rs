@@ -9,7 +9,7 @@ use crate::row::{
     Account, AccountBalance, AccountFilter, AccountTerms, BalanceAt, ChangeEvent, ChangeEventsFilter, Id, Outcome,
     QueryFilter, TIMESTAMP_MAX, Transfer,
 };
-use crate::store::{Found, History, Store};
+use crate::store::{Found, History, Progress, Store};
 
 impl<S: Store> Machine<S> {
     /// The accounts with these ids, those found, in the order asked.
@@ -86,30 +86,26 @@ impl<S: History> Machine<S> {
 
     /// Transfers of one account, at most 8,189.
     pub fn get_account_transfers(&self, filter: &AccountFilter, out: &mut Vec<Transfer>) {
-        if filter.is_valid() {
-            self.store.get_account_transfers(filter, out);
-        }
+        let mut left = *filter;
+        while left.is_valid() && self.store.get_account_transfers(&mut left, out) == Progress::More {}
     }
 
     /// Balances of one account with `history` after each of its transfers, at most 8,189.
     pub fn get_account_balances(&self, filter: &AccountFilter, out: &mut Vec<AccountBalance>) {
-        if filter.is_valid() {
-            self.store.get_account_balances(filter, out);
-        }
+        let mut left = *filter;
+        while left.is_valid() && self.store.get_account_balances(&mut left, out) == Progress::More {}
     }
 
     /// Accounts by their fields, at most 8,189.
     pub fn query_accounts(&self, filter: &QueryFilter, out: &mut Vec<Account>) {
-        if filter.is_valid() {
-            self.store.query_accounts(filter, out);
-        }
+        let mut left = *filter;
+        while left.is_valid() && self.store.query_accounts(&mut left, out) == Progress::More {}
     }
 
     /// Transfers by their fields, at most 8,189.
     pub fn query_transfers(&self, filter: &QueryFilter, out: &mut Vec<Transfer>) {
-        if filter.is_valid() {
-            self.store.query_transfers(filter, out);
-        }
+        let mut left = *filter;
+        while left.is_valid() && self.store.query_transfers(&mut left, out) == Progress::More {}
     }
 
     /// Changes of the ledger in order of time, at most 2,730.
