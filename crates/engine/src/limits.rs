@@ -15,6 +15,11 @@ pub const SILENCE_MAX_NS: u64 = 30 * SECOND_NS;
 /// How long a connection that ends may take for what was still said to it.
 pub const CLOSING_MAX_NS: u64 = SECOND_NS;
 
+/// Reads that take several steps and are under way at a time: each may hold an answer of a frame's size.
+pub const READINGS_MAX: usize = 64;
+/// Of them, those of one connection.
+pub const READINGS_OF_CONNECTION_MAX: usize = 8;
+
 /// Limits that can be chosen. None of them changes a result; those that do are [`Configuration`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -201,6 +201,7 @@ impl<D: Disk> Engine<D> {
 
     /// A connection is over.
     pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
+        self.readings.forget(connection);
         if let Some(Connection::Stranger { since_ns }) = self.connections.remove(&connection) {
             self.strangers.0.remove(&(since_ns, connection));
         }

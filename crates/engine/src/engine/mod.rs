@@ -15,6 +15,7 @@ mod connection;
 mod hello;
 mod pipeline;
 mod read;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -204,6 +205,7 @@ pub struct Engine<D: Disk> {
     upkeep: upkeep::Upkeep,
     checkpoints: checkpoint::Checkpoints,
     backup: Option<backup::Waiting>,
+    readings: reading::Readings<D>,
     metrics: Metrics,
 }
 
@@ -229,6 +231,7 @@ impl<D: Disk> Engine<D> {
             live: BTreeMap::new(),
             checkpoints: checkpoint::Checkpoints::default(),
             backup: None,
+            readings: reading::Readings::default(),
             metrics: Metrics::default(),
         }
     }
@@ -253,7 +256,10 @@ impl<D: Disk> Engine<D> {
             Event::Pages(pages) => self.take_pages(pages),
             Event::BackedUp(result) => self.backed_up(result, actions),
             Event::Wake => self.wake(actions)?,
-            Event::Stop => self.upkeep.stopping = true,
+            Event::Stop => {
+                self.upkeep.stopping = true;
+                self.end_readings(actions);
+            }
             Event::Ended => {
                 self.strangers = Strangers::default();
                 for (connection, _) in core::mem::take(&mut self.connections) {

@@ -1,18 +1,25 @@
-//! Reads, and the operations on the server itself. They are answered at once, from what is applied, which is durable.
+//! Reads, and the operations on the server itself. They are answered from what is applied, which is durable: at once, or
+//! in steps where that could take longer than others can wait.
 
 use qenex_journal::disk::Disk;
+use qenex_kernel::machine::Misuse;
 use qenex_kernel::row::{
-    Account, AccountBalance, AccountFilter, AccountTerms, BATCH_MAX, BalanceAt, CHANGE_EVENTS_MAX, ChangeEventsFilter,
-    Id, Outcome, QueryFilter, Transfer,
+    Account, AccountFilter, AccountTerms, BATCH_MAX, BalanceAt, CHANGE_EVENTS_MAX, ChangeEventsFilter, Id, Outcome,
+    QueryFilter,
 };
+use qenex_kernel::store::{History, Progress, Store};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use super::reading::{self, Ledger, Step};
 use super::write::{Refusal, Request};
 use super::{Action, Engine, Taken};
 use crate::clock::SECOND_NS;
-use crate::frame::{ErrorCode, Frame, Header, Kind, Operation, Status};
+use crate::frame::{ErrorCode, Frame, Header, Kind, Operation, Row, Status};
 use crate::limits::RELEASE;
 use crate::metrics::Gauges;
+
+/// Things that one step looks up.
+const PIECE: usize = 256;
 
 impl<D: Disk> Engine<D> {
     pub(super) fn read(&mut self, request: &Request<'_>, actions: &mut Vec<Action>) -> Result<Taken, Refusal> {
@@ -30,71 +37,101 @@ impl<D: Disk> Engine<D> {
             self.must_be_owner(request)?;
             return self.backup(request, header, actions);
         }
-        let frame = self.run(request, header)?;
-        self.metrics.reads += 1;
-        actions.push(Action::Send { connection: request.connection, frame });
+        match self.run(request, header)? {
+            Answer::Whole(frame) => {
+                self.metrics.reads += 1;
+                actions.push(Action::Send { connection: request.connection, frame });
+            }
+            Answer::InSteps(step) => self.begin_reading(request.connection, request.header, step, actions)?,
+        }
         Ok(Taken::Yes)
     }
 
-    fn run(&mut self, request: &Request<'_>, header: Header) -> Result<Frame, Refusal> {
+    fn run(&mut self, request: &Request<'_>, header: Header) -> Result<Answer<D>, Refusal> {
         let body = request.rows;
         let machine = self.state.machine();
         let count = body.len() / request.row_size;
+        let newest = machine.store().last_transfer_timestamp();
         let mut misuse = Ok(());
-        let frame = match request.operation {
-            Operation::LookupAccounts => Frame::of(header, count, |out: &mut Vec<Account>| {
+        let answer = match request.operation {
+            Operation::LookupAccounts => Answer::of(header, count, |out: &mut Vec<Account>| {
                 misuse = machine.lookup_accounts(&rows_of::<Id>(body), out);
             }),
-            Operation::LookupTransfers => Frame::of(header, count, |out: &mut Vec<Transfer>| {
-                misuse = machine.lookup_transfers(&rows_of::<Id>(body), out);
-            }),
-            Operation::LookupAccountTerms => Frame::of(header, count, |out: &mut Vec<AccountTerms>| {
+            Operation::LookupAccountTerms => Answer::of(header, count, |out: &mut Vec<AccountTerms>| {
                 misuse = machine.lookup_account_terms(&rows_of::<Id>(body), out);
             }),
-            Operation::LookupOutcomes => Frame::of(header, count, |out: &mut Vec<Outcome>| {
+            Operation::LookupOutcomes => Answer::of(header, count, |out: &mut Vec<Outcome>| {
                 misuse = machine.lookup_outcomes(&rows_of::<Id>(body), out);
             }),
-            Operation::BalanceAt => Frame::of(header, count, |out: &mut Vec<AccountBalance>| {
-                misuse = machine.balance_at(&rows_of::<BalanceAt>(body), out);
-            }),
-            Operation::LookupHashes => Frame::of(header, count, |out: &mut Vec<Transfer>| {
-                misuse = machine.lookup_hashes(&rows_of::<[u8; 32]>(body), out);
-            }),
+            Operation::LookupTransfers => Answer::in_pieces(
+                header,
+                rows_of::<Id>(body),
+                |_| true,
+                |ledger, ids, out| ledger.lookup_transfers(ids, out),
+            ),
+            Operation::LookupHashes => Answer::in_pieces(
+                header,
+                rows_of::<[u8; 32]>(body),
+                |ledger| ledger.store().prepare_hashes(),
+                |ledger, hashes, out| ledger.lookup_hashes(hashes, out),
+            ),
+            Operation::BalanceAt => Answer::in_pieces(
+                header,
+                rows_of::<BalanceAt>(body),
+                |ledger| ledger.store().prepare_balances(),
+                |ledger, questions, out| ledger.balance_at(questions, out),
+            ),
             Operation::GetAccountTransfers => {
-                let filter = filter_of::<AccountFilter>(body, |filter| filter.limit, BATCH_MAX)?;
-                Frame::of(header, 0, |out: &mut Vec<Transfer>| machine.get_account_transfers(&filter, out))
+                let mut filter = account_filter(body, newest)?;
+                Answer::in_steps(header, 0, move |ledger, out| {
+                    if filter.is_valid() {
+                        ledger.store().get_account_transfers(&mut filter, out)
+                    } else {
+                        Progress::Done
+                    }
+                })
             }
             Operation::GetAccountBalances => {
-                let filter = filter_of::<AccountFilter>(body, |filter| filter.limit, BATCH_MAX)?;
-                Frame::of(header, 0, |out: &mut Vec<AccountBalance>| machine.get_account_balances(&filter, out))
-            }
-            Operation::QueryAccounts => {
-                let filter = filter_of::<QueryFilter>(body, |filter| filter.limit, BATCH_MAX)?;
-                Frame::of(header, 0, |out: &mut Vec<Account>| machine.query_accounts(&filter, out))
+                let mut filter = account_filter(body, newest)?;
+                Answer::in_steps(header, 0, move |ledger, out| {
+                    if filter.is_valid() {
+                        ledger.store().get_account_balances(&mut filter, out)
+                    } else {
+                        Progress::Done
+                    }
+                })
             }
             Operation::QueryTransfers => {
-                let filter = filter_of::<QueryFilter>(body, |filter| filter.limit, BATCH_MAX)?;
-                Frame::of(header, 0, |out: &mut Vec<Transfer>| machine.query_transfers(&filter, out))
+                let mut filter = query_filter(body, newest)?;
+                Answer::in_steps(header, 0, move |ledger, out| {
+                    if filter.is_valid() { ledger.store().query_transfers(&mut filter, out) } else { Progress::Done }
+                })
+            }
+            Operation::QueryAccounts => {
+                let filter = query_filter(body, machine.store().last_account_timestamp())?;
+                Answer::in_steps(header, 0, accounts_of_one_moment(filter))
             }
             Operation::GetChangeEvents => {
                 let filter = filter_of::<ChangeEventsFilter>(body, |filter| filter.limit, CHANGE_EVENTS_MAX)?;
                 let mut events = Vec::new();
                 machine.get_change_events(&filter, &mut events);
-                Frame::copied(header, events.as_bytes())
+                Answer::Whole(Frame::copied(header, events.as_bytes()))
             }
-            Operation::GetStatus => Frame::copied(header, self.status().as_bytes()),
-            Operation::GetMetrics => Frame::copied(header, self.metrics.render(&self.gauges()).as_bytes()),
+            Operation::GetStatus => Answer::Whole(Frame::copied(header, self.status().as_bytes())),
+            Operation::GetMetrics => {
+                Answer::Whole(Frame::copied(header, self.metrics.render(&self.gauges()).as_bytes()))
+            }
             Operation::ConfirmClock => {
                 self.must_be_owner(request)?;
                 self.clock.confirm();
-                Frame::copied(header, &[])
+                Answer::Whole(Frame::copied(header, &[]))
             }
             Operation::Backup | Operation::CreateAccounts | Operation::CreateTransfers | Operation::SetAccountTerms => {
                 return Err((ErrorCode::UnknownOperation, format!("{} is no read", request.operation.name())));
             }
         };
         misuse.map_err(|misuse| (ErrorCode::BatchTooLarge, misuse.to_string()))?;
-        Ok(frame)
+        Ok(answer)
     }
 
     fn must_be_owner(&self, request: &Request<'_>) -> Result<(), Refusal> {
@@ -162,6 +199,69 @@ impl<D: Disk> Engine<D> {
     }
 }
 
+/// What comes of a read.
+enum Answer<D: Disk> {
+    /// All of it.
+    Whole(Frame),
+    /// What leads to it.
+    InSteps(Step<D>),
+}
+
+impl<D: Disk> Answer<D> {
+    fn of<R: Row>(header: Header, capacity: usize, write: impl FnOnce(&mut Vec<R>)) -> Self {
+        Self::Whole(Frame::of(header, capacity, write))
+    }
+
+    fn in_steps<R: Row + Send + 'static>(
+        header: Header,
+        capacity: usize,
+        step: impl FnMut(&Ledger<D>, &mut Vec<R>) -> Progress + Send + 'static,
+    ) -> Self {
+        Self::InSteps(reading::in_steps(header, capacity, step))
+    }
+
+    /// A look-up of so many things that it goes on in pieces, once what it needs is prepared.
+    fn in_pieces<T: Send + 'static, R: Row + Send + 'static>(
+        header: Header,
+        asked: Vec<T>,
+        prepare: impl Fn(&Ledger<D>) -> bool + Send + 'static,
+        look_up: impl Fn(&Ledger<D>, &[T], &mut Vec<R>) -> Result<(), Misuse> + Send + 'static,
+    ) -> Self {
+        let mut done = 0;
+        Self::in_steps(header, asked.len(), move |ledger, out| {
+            if !prepare(ledger) {
+                return Progress::More;
+            }
+            let piece = &asked[done..asked.len().min(done + PIECE)];
+            look_up(ledger, piece, out).expect("a piece is smaller than a batch");
+            done += piece.len();
+            if done < asked.len() { Progress::More } else { Progress::Done }
+        })
+    }
+}
+
+/// Steps that find accounts. Their balances are those of one moment, however many steps it takes.
+fn accounts_of_one_moment<D: Disk>(
+    mut filter: QueryFilter,
+) -> impl FnMut(&Ledger<D>, &mut Vec<Account>) -> Progress + Send + 'static {
+    let mut is_first = true;
+    move |ledger, out| {
+        let store = ledger.store();
+        if filter.is_valid() && store.query_accounts(&mut filter, out) == Progress::More {
+            is_first = false;
+            return Progress::More;
+        }
+        if !is_first {
+            for account in out {
+                if let Some(handle) = store.find_account(account.id) {
+                    *account = store.account(handle);
+                }
+            }
+        }
+        Progress::Done
+    }
+}
+
 /// Rows that may lie anywhere in memory, aligned. Their number was judged.
 fn rows_of<T: FromBytes + IntoBytes + FromZeros>(body: &[u8]) -> Vec<T> {
     let mut rows = T::new_vec_zeroed(body.len() / size_of::<T>()).expect("memory for a request");
@@ -180,4 +280,23 @@ fn filter_of<T: FromBytes>(body: &[u8], limit: impl Fn(&T) -> u32, max: usize) -
         ));
     }
     Ok(filter)
+}
+
+/// As of now: what is recorded while a query goes on is not asked for, so that it ends.
+fn account_filter(body: &[u8], newest: u64) -> Result<AccountFilter, Refusal> {
+    let filter = filter_of::<AccountFilter>(body, |filter| filter.limit, BATCH_MAX)?;
+    let timestamp_max = newest_asked(filter.timestamp_max, newest);
+    Ok(if filter.is_valid() { AccountFilter { timestamp_max, ..filter } } else { filter })
+}
+
+/// As [`account_filter`].
+fn query_filter(body: &[u8], newest: u64) -> Result<QueryFilter, Refusal> {
+    let filter = filter_of::<QueryFilter>(body, |filter| filter.limit, BATCH_MAX)?;
+    let timestamp_max = newest_asked(filter.timestamp_max, newest);
+    Ok(if filter.is_valid() { QueryFilter { timestamp_max, ..filter } } else { filter })
+}
+
+/// The last time that can be found of those that a filter names, of which 0 stands for the end.
+fn newest_asked(timestamp_max: u64, newest: u64) -> u64 {
+    if timestamp_max == 0 { newest.max(1) } else { timestamp_max.min(newest.max(1)) }
 }

@@ -72,6 +72,7 @@ impl<D: Disk> Engine<D> {
         // First what others wait for, so that the disk works while entries are applied here.
         self.hand_over(actions);
         self.apply_some(actions)?;
+        self.go_on_reading(actions);
         self.state.store_mut().settle(SETTLE_KEYS);
         self.prepare(actions);
         self.make_pages(actions);
@@ -104,6 +105,7 @@ impl<D: Disk> Engine<D> {
         (self.pipeline.is_applying() && !self.state.machine().store().seal_backlog())
             || self.pipeline.flush_at_ns().is_some_and(|at_ns| at_ns <= now_ns)
             || self.state.machine().store().is_settling()
+            || !self.readings.is_empty()
             || self.checkpoints.has_work()
             || (self.upkeep.stopping && !self.upkeep.ending && self.pipeline.is_idle())
     }

@@ -14,7 +14,7 @@ pub use error::ErrorCode;
 pub use header::{Defect, Header, Judgement, Kind, Role, judge};
 pub use hello::{HELLO_MAX, Hello, HelloRow, Welcome, WelcomeRow};
 pub use operation::{Operation, Shape};
-pub use out::{Frame, Rows, request_frame};
+pub use out::{Draft, Frame, Row, Rows, request_frame};
 pub use status::Status;
 
 use twox_hash::XxHash3_64;

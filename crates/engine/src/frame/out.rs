@@ -49,6 +49,36 @@ macro_rules! rows {
 rows!(Bytes: u8, Results: EventResult, Accounts: Account, Transfers: Transfer, Balances: AccountBalance,
     Terms: AccountTerms, Outcomes: Outcome);
 
+/// A frame whose rows are still being appended.
+#[derive(Debug)]
+pub struct Draft<R>(Vec<R>);
+
+impl<R: Row> Draft<R> {
+    /// No rows yet, and memory for so many.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let head = HEADER_LENGTH / size_of::<R>();
+        let mut rows = Vec::with_capacity(head + capacity);
+        rows.resize(head, R::new_zeroed());
+        Self(rows)
+    }
+
+    /// To append to; what is there stays.
+    pub const fn rows(&mut self) -> &mut Vec<R> {
+        &mut self.0
+    }
+
+    /// The frame; the draft is of no use after that.
+    ///
+    /// # Panics
+    /// If the rows are more than a frame holds.
+    pub fn seal(&mut self, header: Header) -> Frame {
+        let mut rows = R::frame(core::mem::take(&mut self.0));
+        seal(rows.bytes_mut(), header);
+        Frame(rows)
+    }
+}
+
 /// A frame ready to be sent.
 #[derive(Clone, Debug)]
 pub struct Frame(Rows);
@@ -59,13 +89,9 @@ impl Frame {
     /// # Panics
     /// If they are more than a frame holds.
     pub fn of<R: Row>(header: Header, capacity: usize, write: impl FnOnce(&mut Vec<R>)) -> Self {
-        let head = HEADER_LENGTH / size_of::<R>();
-        let mut rows = Vec::with_capacity(head + capacity);
-        rows.resize(head, R::new_zeroed());
-        write(&mut rows);
-        let mut rows = R::frame(rows);
-        seal(rows.bytes_mut(), header);
-        Self(rows)
+        let mut draft = Draft::new(capacity);
+        write(draft.rows());
+        draft.seal(header)
     }
 
     /// A frame with this body.

@@ -32,9 +32,14 @@ pub struct Desk {
 
 impl Desk {
     pub fn new(limits: Limits) -> Self {
+        Self::with_store(limits, StoreOptions::default())
+    }
+
+    /// One whose store divides its work as told.
+    pub fn with_store(limits: Limits, store: StoreOptions) -> Self {
         let disk = SimDisk::new();
         let now = Now { wall_ns: 1_800_000_000 * SECOND_NS, monotonic_ns: SECOND_NS };
-        let options = options(now);
+        let options = OpenOptions { store, ..options(now) };
         let opened = recover::open(&disk, &options).unwrap();
         let reader = Credential { may_write: false, principal: [9; 16], ..Credential::owner(READER) };
         let engine = Engine::new(Setup {

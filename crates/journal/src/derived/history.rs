@@ -23,7 +23,7 @@ use crate::disk::Disk;
 const SIDES: [Field; 2] = [Field::DebitAccount, Field::CreditAccount];
 
 /// Rows that an index takes in while a query looks at one place, at the hash of each: a tenth of a microsecond.
-const INDEXED_A_PLACE: u32 = 16;
+const INDEXED_A_PLACE: u32 = 32;
 
 /// Which transfers, in terms of the indexes.
 struct Query<'a> {
