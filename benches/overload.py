@@ -16,7 +16,9 @@ CONNECTIONS = 200
 QUICK_CONNECTIONS = 20
 TIMES = 3
 SHARE = 0.80
-MEMORY_MAX_GIB = 2
+ENGINE_GIB = 2
+FRAME_GIB = (2**20 + 2**12) / 2**30
+"""What each connection may hold of a request that is not complete or has no room yet, beside the engine's own."""
 SIZES = (1, 100, 8_189)
 
 
@@ -50,7 +52,7 @@ def main() -> None:
         what = f"{rows:,} a request"
         table.add(f"{what}: peak", peaks, "/s")
         table.at_least(f"{what}: share of the peak committed", shares, "%", 100 * SHARE)
-        table.at_most(f"{what}: most anonymous memory", memory, "GiB", MEMORY_MAX_GIB)
+        table.at_most(f"{what}: most anonymous memory", memory, "GiB", ENGINE_GIB + connections * FRAME_GIB)
         answered = found["unanswered"] == 0 and not found["failed"]
         counts = (
             f"{number(found['replies'])} replies, {number(found['busy'])} busy, {found['unanswered']:.0f} unanswered"
