@@ -7,9 +7,13 @@ use std::collections::{BTreeMap, VecDeque};
 use ledger::{Generator, compare};
 use proptest::prelude::*;
 use qenex_journal::derived::{Entry, LedgerStore, Options, SealJob};
+use qenex_journal::disk::sim::Fault;
 use qenex_journal::disk::{Disk, SimDisk};
 use qenex_kernel::machine::Machine;
 use qenex_kernel::memory::MemoryStore;
+use qenex_kernel::row::{Account, Transfer, transfer_flags};
+use qenex_kernel::status::CreateTransferStatus;
+use qenex_kernel::store::Store;
 
 const BOOK: [u8; 16] = *b"a book of a test";
 
@@ -112,4 +116,42 @@ proptest! {
 #[test]
 fn a_few_large_sealed_segments() {
     run_sealed(11, 3_000, Options { segment_rows: 2_500, ..Options::default() }, Sealing::AtOnce);
+}
+
+#[test]
+fn a_hold_is_posted_from_memory_however_old_it_is() {
+    let disk = SimDisk::new();
+    let options = Options { segment_rows: 4, ..Options::default() };
+    let mut machine = Machine::new(LedgerStore::new(disk.clone(), BOOK, options), 0);
+    let accounts = [1, 2].map(|id| Account { id, ledger: 978, code: 1, ..Account::ZERO });
+    machine.create_accounts(2, &accounts, &mut Vec::new()).expect("in order");
+    let row = |id, flags| Transfer {
+        id,
+        debit_account_id: 1,
+        credit_account_id: 2,
+        amount: 7,
+        ledger: 978,
+        code: 1,
+        flags,
+        ..Transfer::ZERO
+    };
+    let mut results = Vec::new();
+    let rows: Vec<Transfer> = (1..=4).map(|id| row(id, transfer_flags::PENDING)).collect();
+    machine.create_transfers(10, &rows, &mut results).expect("in order");
+    let entry = Entry { number: 1, operation: 147, timestamp: 10 };
+    let job = machine.store_mut().close_entry(&entry, &results).expect("a full segment");
+    let segment = job.run(&disk).expect("sealed");
+    drop(job);
+    machine.store_mut().sealed(segment);
+    machine.store_mut().settle(usize::MAX);
+    // From here on whoever reads the disk fails.
+    disk.inject(Fault::ReadFails, 0);
+    let post =
+        Transfer { id: 9, pending_id: 3, amount: 7, flags: transfer_flags::POST_PENDING_TRANSFER, ..Transfer::ZERO };
+    results.clear();
+    machine.create_transfers(11, &[post], &mut results).expect("in order");
+    assert_eq!(results[0].status, CreateTransferStatus::Created.number());
+    let handle = machine.store().find_account(1).expect("an account");
+    let found = machine.store().account(handle);
+    assert_eq!((found.debits_pending, found.debits_posted), (21, 7));
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::row::{
     Account, AccountBalance, AccountFilter, AccountTerms, ChangeEvent, ChangeEventsFilter, EventKind, Outcome,
-    QueryFilter, Transfer,
+    QueryFilter, Transfer, transfer_flags,
 };
 use crate::status::CreateTransferStatus;
 
@@ -114,6 +114,15 @@ pub trait Store {
     fn find_transfer(&self, id: u128) -> Found;
     /// Where the recorded pending transfer stands.
     fn pending_status(&self, pending: &Transfer) -> PendingStatus;
+    /// The pending transfer with this id, if it is open: the same as asking for both, for stores that know it sooner.
+    fn find_open_pending(&self, id: u128) -> Option<Transfer> {
+        match self.find_transfer(id) {
+            Found::Recorded(transfer) if transfer.flags & transfer_flags::PENDING != 0 => {
+                (self.pending_status(&transfer) == PendingStatus::Pending).then_some(transfer)
+            }
+            Found::Recorded(_) | Found::Absent | Found::Burned => None,
+        }
+    }
     /// Stores a change: the recorded transfer (not for an expiry), both accounts as they are now,
     /// the pending transfer opened or resolved.
     fn record(&mut self, event: &Event<'_, Self::Handle>);

@@ -1,7 +1,8 @@
 //! From an id to a number below 2^32: the slot of an account, the place of an open pending transfer.
 //!
-//! 1,024 small tables that double on their own, so that no growth ever moves more than about a thousandth of all
-//! entries. Open addressing, linear probing, deletion by moving back: no tombstones.
+//! 1,024 small tables that double on their own, each at another load, so that no growth ever moves more than about a
+//! thousandth of all entries, and not all of them grow within the same batch. Open addressing, linear probing, deletion by
+//! moving back: no tombstones.
 
 use super::num::{index, low32};
 use super::prefetch::prefetch;
@@ -9,6 +10,9 @@ use super::prefetch::prefetch;
 const SHARD_BITS: u32 = 10;
 const FINGERPRINT_BITS: u32 = 32;
 const CELLS_MIN: usize = 16;
+/// The first shard grows beyond a load of 5/16, the last beyond twice that.
+const LOAD_MIN: usize = 1 << SHARD_BITS;
+const LOAD_UNIT: usize = LOAD_MIN * 16 / 5;
 
 /// A cell: fingerprint in the high half, the number plus one in the low half; 0 is empty.
 type Cell = u64;
@@ -85,8 +89,10 @@ impl IdTable {
 
     /// Adds a number, which is below 2^32 - 1 and not there yet.
     pub(crate) fn insert(&mut self, hash: u64, number: u32) {
-        let shard = &mut self.shards[shard_of(hash)];
-        if (shard.used + 1) * 8 > shard.cells.len() * 5 {
+        let number_of_shard = shard_of(hash);
+        let shard = &mut self.shards[number_of_shard];
+        // Keys spread evenly: at one load for all, all would grow at once.
+        if (shard.used + 1) * LOAD_UNIT > shard.cells.len() * (LOAD_MIN + number_of_shard) {
             shard.grow();
         }
         shard.put((u64::from(fingerprint(hash)) << 32) | (u64::from(number) + 1));

@@ -459,6 +459,12 @@ impl<D: Disk> Store for LedgerStore<D> {
         resolution.expect("a recorded pending transfer is open or was resolved")
     }
 
+    /// From memory, however old it is.
+    #[inline]
+    fn find_open_pending(&self, id: u128) -> Option<Transfer> {
+        self.pending.find(&self.keys, id).map(|open| open.transfer)
+    }
+
     #[inline]
     fn record(&mut self, event: &Event<'_, Slot>) {
         self.write_account(event.debit, event.debit_account);

@@ -178,12 +178,17 @@ impl<S: Store> Machine<S> {
     /// The second phase of two: a post or a void.
     fn resolve(&mut self, row: &Transfer, when: When) -> Result<(), CreateTransferStatus> {
         rules::check_resolution(row)?;
-        // A burned id never became a transfer.
-        let Found::Recorded(pending) = self.store.find_transfer(row.pending_id) else {
-            return Err(CreateTransferStatus::PendingTransferNotFound);
+        let (pending, status) = match self.store.find_open_pending(row.pending_id) {
+            Some(pending) => (pending, Some(PendingStatus::Pending)),
+            None => match self.store.find_transfer(row.pending_id) {
+                Found::Recorded(other) => {
+                    let is_pending = other.flags & transfer_flags::PENDING != 0;
+                    (other, is_pending.then(|| self.store.pending_status(&other)))
+                }
+                // A burned id never became a transfer.
+                Found::Absent | Found::Burned => return Err(CreateTransferStatus::PendingTransferNotFound),
+            },
         };
-        let status: Option<PendingStatus> =
-            (pending.flags & transfer_flags::PENDING != 0).then(|| self.store.pending_status(&pending));
         let (debit, mut debit_account) = self.account_of(pending.debit_account_id);
         let (credit, mut credit_account) = self.account_of(pending.credit_account_id);
         let recorded = rules::post_or_void(row, when, &pending, status, &mut debit_account, &mut credit_account)?;
