@@ -189,3 +189,15 @@ fn a_flipped_bit_anywhere_in_a_sealed_file_is_noticed() {
         write(&ledger.disk, name, offset as u64, bytes[offset]);
     }
 }
+
+#[test]
+fn a_checkpoint_that_is_finished_clears_away_what_crashes_left_of_others() {
+    let mut ledger = Ledger::new(SimDisk::new(), options(40), 2);
+    ledger.disk.create_folder("checkpoints").expect("a folder");
+    ledger.disk.create("checkpoints/00000000000000000007.tmp", Caching::Cached).expect("a file");
+    requests(1, 200).0.iter().for_each(|request| ledger.apply(request));
+    let names = ledger.disk.list("checkpoints").expect("a folder");
+    let under_way = usize::from(ledger.under_way.is_some());
+    assert_eq!(names.iter().filter(|name| name.ends_with(".tmp")).count(), under_way, "{names:?}");
+    assert_eq!(names.len(), 2 + under_way, "{names:?}");
+}

@@ -8,6 +8,8 @@ use super::{Begun, SealedFile, sha256, state_hash};
 use crate::disk::{Caching, Disk, DiskFile, Result};
 use qenex_kernel::row::{Account, AccountTerms};
 
+/// How the name of a checkpoint under way ends.
+const TEMPORARY: &str = ".tmp";
 /// Checkpoints kept.
 const KEPT: usize = 2;
 
@@ -66,7 +68,8 @@ impl<D: Disk> Writer<D> {
         Ok(Section { kind: kind as u16 + 1, version: 1, row_size, offset, count, sha256: sha256(bytes) })
     }
 
-    /// Writes the rest, makes it durable and gives it its name; removes all but the newest two. Returns the hash of
+    /// Writes the rest, makes it durable and gives it its name; removes all but the newest two, and what crashes have left
+    /// of others. Returns the hash of
     /// the state in it, which is that of [`LedgerStore::state_hash`](crate::derived::LedgerStore::state_hash).
     ///
     /// # Errors
@@ -106,9 +109,10 @@ impl<D: Disk> Writer<D> {
         let entry = begun.position.entry;
         self.disk.rename(&temporary_name(entry), &file_name(entry))?;
         self.disk.sync_folder(FOLDER)?;
-        let mut names = self.disk.list(FOLDER)?;
-        names.retain(|name| name.ends_with(".qxc"));
-        for old in names.iter().rev().skip(KEPT) {
+        let (finished, begun): (Vec<_>, Vec<_>) =
+            self.disk.list(FOLDER)?.into_iter().partition(|name| name.ends_with(".qxc"));
+        let begun = begun.iter().filter(|name| name.ends_with(TEMPORARY));
+        for old in finished.iter().rev().skip(KEPT).chain(begun) {
             self.disk.remove(old)?;
         }
         self.disk.sync_folder(FOLDER)?;
@@ -117,5 +121,5 @@ impl<D: Disk> Writer<D> {
 }
 
 fn temporary_name(entry: u64) -> String {
-    format!("{FOLDER}/{entry:020}.tmp")
+    format!("{FOLDER}/{entry:020}{TEMPORARY}")
 }
