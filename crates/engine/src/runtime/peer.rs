@@ -11,7 +11,7 @@ use crate::limits::{CLOSING_MAX_NS, SILENCE_MAX_NS};
 /// What comes in is read into this much memory first: headers, and frames that fit.
 const SMALL: usize = 64 << 10;
 /// Frames that wait to go out beyond this keep further ones from being read.
-const OUTPUT_MAX: usize = 8 << 20;
+const OUTPUT_MAX: usize = 2 << 20;
 /// Frames written with one call at most.
 const SLICES: usize = 32;
 
