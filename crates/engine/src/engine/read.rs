@@ -18,8 +18,8 @@ use crate::frame::{ErrorCode, Frame, Header, Kind, Operation, Row, Status};
 use crate::limits::RELEASE;
 use crate::metrics::Gauges;
 
-/// Things that one step looks up.
-const PIECE: usize = 256;
+/// Things that one step looks up: each may have to be read from the disk.
+const PIECE: usize = 64;
 
 impl<D: Disk> Engine<D> {
     pub(super) fn read(&mut self, request: &Request<'_>, actions: &mut Vec<Action>) -> Result<Taken, Refusal> {
