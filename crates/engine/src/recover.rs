@@ -270,8 +270,7 @@ impl<D: Disk> Sealing<D> {
         match self.under_way.take().map(JoinHandle::join) {
             None => {}
             Some(Ok(segment)) => {
-                state.store_mut().sealed(segment?);
-                state.store_mut().settle(usize::MAX);
+                state.store_mut().sealed_at_once(segment?);
             }
             Some(Err(panic)) => std::panic::resume_unwind(panic),
         }

@@ -95,8 +95,7 @@ fn replayed(path: &Path, until: u64) -> (State<FileDisk>, Vec<Mark>, BTreeMap<u6
             if state.ends_segment() {
                 while let Some(job) = state.take_seal_job() {
                     let sealed = job.run(&FileDisk::new(scratch.path()).unwrap()).unwrap();
-                    state.store_mut().sealed(sealed);
-                    state.store_mut().settle(usize::MAX);
+                    state.store_mut().sealed_at_once(sealed);
                 }
                 states.insert(state.entry(), state.mark());
             }

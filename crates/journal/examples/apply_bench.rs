@@ -124,8 +124,7 @@ impl Bench {
         if let Some(job) = closed {
             let segment = job.run(self.machine.store().disk()).expect("space for a segment");
             drop(job);
-            self.machine.store_mut().sealed(segment);
-            self.machine.store_mut().settle(usize::MAX);
+            self.machine.store_mut().sealed_at_once(segment);
         }
     }
 

@@ -38,8 +38,7 @@ impl Ledger {
             let segment = job.run(&self.disk).expect("sealed");
             let number = segment.number() + 1;
             drop(job);
-            self.machine.store_mut().sealed(segment);
-            self.machine.store_mut().settle(usize::MAX);
+            self.machine.store_mut().sealed_at_once(segment);
             if self.under_way.is_none() && number.is_multiple_of(self.every) {
                 self.begin();
             }

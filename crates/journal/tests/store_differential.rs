@@ -142,8 +142,7 @@ fn a_hold_is_posted_from_memory_however_old_it_is() {
     let job = machine.store_mut().close_entry(&entry, &results).expect("a full segment");
     let segment = job.run(&disk).expect("sealed");
     drop(job);
-    machine.store_mut().sealed(segment);
-    machine.store_mut().settle(usize::MAX);
+    machine.store_mut().sealed_at_once(segment);
     // From here on whoever reads the disk fails.
     disk.inject(Fault::ReadFails, 0);
     let post =

@@ -345,8 +345,7 @@ fn replay(
             }
             while let Some(job) = state.take_seal_job() {
                 let segment = job.run(&target)?;
-                state.store_mut().sealed(segment);
-                state.store_mut().settle(usize::MAX);
+                state.store_mut().sealed_at_once(segment);
             }
         }
         state.end_group(group.header().number);

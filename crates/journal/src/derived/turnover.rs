@@ -90,6 +90,15 @@ impl<D: Disk> LedgerStore<D> {
         self.settling = Some((segment, 0));
     }
 
+    /// Both in one, for those whom nobody waits for: a closed segment has been sealed, and is read from its file now.
+    ///
+    /// # Panics
+    /// As [`Self::sealed`].
+    pub fn sealed_at_once(&mut self, segment: SealedSegment<D>) {
+        self.sealed(segment);
+        self.settle(usize::MAX);
+    }
+
     /// Whether there is something to [`settle`](Self::settle).
     pub const fn is_settling(&self) -> bool {
         self.settling.is_some()
