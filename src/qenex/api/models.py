@@ -228,7 +228,11 @@ class Transactions(_Reply):
 
 
 class Balances(_Reply):
-    """Balances of one moment. `posted` is credits less debits, `available` is `posted` less pending debits."""
+    """Balances of one moment.
+
+    `posted` is credits less debits, `available` is `posted` less pending debits; where the account has
+    `credits_must_not_exceed_debits` (cash, a loan) they are debits less credits, and that less pending credits.
+    """
 
     debits_pending: Major
     debits_posted: Major

@@ -95,7 +95,7 @@ def _list(
     with open_book(home, read_only=True) as book:
         rows = islice((row for page in pages(book.query_accounts, ledger=ledger) for row in page), limit)
         documents = [account_document(row) for row in rows]
-    columns = ("address", "asset", "kind", "debits_posted", "credits_posted")
+    columns = ("address", "asset", "kind", "posted", "available")
     shown = _many("Accounts", documents, columns, columns[3:])
     Output(as_json=as_json).show(documents, shown, *_limited(documents, limit))
 

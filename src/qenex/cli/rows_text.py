@@ -16,6 +16,8 @@ from qenex.kernel import (
     CreateAccountStatus,
     CreateTransferStatus,
     TransferFlags,
+    is_debit_normal,
+    net,
     to_account_id,
     to_address,
     to_int,
@@ -68,13 +70,15 @@ def _parse_id(text: str) -> int:
 def account_document(row: np.void) -> dict[str, Any]:
     """An account: amounts as text in major units, ids as text."""
     number, ledger = to_int(row["id"]), int(row["ledger"])
+    sums = {name: to_int(row[name]) for name in _BALANCES}
+    has = net(**sums, debit_normal=is_debit_normal(int(row["flags"])))
     return {
         "address": to_address(number),
         "id": str(number),
         "asset": asset_code(ledger),
         "kind": kind_name(int(row["code"])),
         "flags": flag_names(AccountFlags(int(row["flags"]))),
-        **{name: amount_text(to_int(row[name]), ledger) for name in _BALANCES},
+        **{name: amount_text(minor, ledger) for name, minor in (has._asdict() | sums).items()},
         "created": time_text(int(row["timestamp"])),
     }
 

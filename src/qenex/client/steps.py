@@ -33,7 +33,6 @@ from qenex.errors import (
     AccountRefused,
     BatchTooLarge,
     ExceedsCredits,
-    ExceedsDebits,
     IdAlreadyFailed,
     IdempotencyConflict,
     InsufficientFunds,
@@ -235,11 +234,9 @@ def refusal(result: TransferResult, at: int) -> Steps[Exception]:
     terms = yield Call(Operation.LOOKUP_ACCOUNT_TERMS, ids([account_id]))
     available = None
     if found.body:
-        _, debits_pending, debits, credits_pending, credits_, *_ = TRANSFER_ROW.unpack(found.body)
+        # Only an account with a limit is refused so, and the limit is on its normal side.
         limit = number(bytes(terms.body[16:32])) if kind is ExceedsCredits else 0
-        taken = (credits_, credits_pending) if kind is ExceedsDebits else (debits, debits_pending)
-        covered = number(debits if kind is ExceedsDebits else credits_) + limit
-        available = max(0, covered - sum(map(number, taken)))
+        available = max(0, Balance.of_account(bytes(found.body), transaction.asset).available_minor + limit)
     return kind(
         result.id,
         account_id=account_id,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qenex.kernel.address import to_account_id, to_address, transfer_hashes
+from qenex.kernel.balances import Net, is_debit_normal, net
 from qenex.kernel.objects import (
     Account,
     AccountBalance,
@@ -99,6 +100,7 @@ __all__ = [
     "CreateAccountStatus",
     "CreateTransferStatus",
     "Ledger",
+    "Net",
     "Outcome",
     "QueryFilter",
     "QueryFilterFlags",
@@ -111,6 +113,8 @@ __all__ = [
     "from_decimals",
     "from_hex",
     "from_ints",
+    "is_debit_normal",
+    "net",
     "row_bytes",
     "to_account_id",
     "to_address",

@@ -61,8 +61,17 @@ def test_an_account_is_shown_in_major_units() -> None:
     assert document["address"] == to_address(5)
     assert (document["asset"], document["kind"]) == ("EUR", "2000 deposit")
     assert (document["credits_posted"], document["debits_pending"]) == ("11805916207174113034.24", "0.01")
+    assert (document["posted"], document["available"]) == ("11805916207174113034.24", "11805916207174113034.23")
     assert document["flags"] == ["debits_must_not_exceed_credits", "history"]
     assert document["created"] == "2018-04-01T00:00:31.000000007Z"
+
+
+def test_what_a_loan_has_is_on_the_debit_side() -> None:
+    row = np.zeros(1, dtype=ACCOUNT)
+    row["debits_posted"], row["credits_pending"] = from_ints([10_000]), from_ints([3_000])
+    row["ledger"], row["flags"] = 978, AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
+    document = account_document(row[0])
+    assert (document["posted"], document["available"]) == ("100.00", "70.00")
 
 
 def test_a_transfer_is_shown_with_the_hash_of_its_row() -> None:
