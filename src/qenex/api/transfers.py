@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qenex.api import times
 from qenex.api.fields import (
-    Wrong,
     account_id,
     amount,
     boolean,
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 CODE_DEFAULT: Final = 1
 """Kind of a transfer that says nothing of its kind."""
-CODE_RESERVED: Final = 65_280
-"""Codes from here on are the engine's own."""
 
 _ROW: Final = Struct("<16s16s16s16s16s16sQIIIHHQ")
 
@@ -43,14 +40,6 @@ DECIDED_BY_KERNEL: Final = (
     | TransferFlags.VOID_PENDING_TRANSFER
 )
 """With one of these the recorded row differs from the one that was sent: clamped, or filled in."""
-
-
-def code(value: Value) -> int:
-    """The kind of a transfer."""
-    number = integer(16)(value)
-    if number >= CODE_RESERVED:
-        raise Wrong(f"codes from {CODE_RESERVED} on are reserved")
-    return number
 
 
 FLAGS: Final = {
@@ -68,7 +57,7 @@ ROW_FIELDS: Final = {
     "amount": amount,
     "token": token,
     "id": identifier,
-    "code": code,
+    "code": integer(16),
     "timeout": integer(32),
     "user_data_128": integer(128),
     "user_data_64": integer(64),
