@@ -141,6 +141,8 @@ def test_what_is_not_there_ends_with_one_and_what_cannot_be_with_two(
     [
         ("1e3", "invalid_amount"),
         ("1,5", "invalid_amount"),
+        ("+5", "invalid_amount"),
+        ("-0", "invalid_amount"),
         ("", "invalid_amount"),
         ("-1", "amount_out_of_range"),
         ("0.0000000000000000001", "amount_too_precise"),

@@ -45,6 +45,15 @@ def test_a_digit_too_many_is_refused_never_rounded(minor: int, scale: int, digit
             read(digits, scale)
 
 
+@pytest.mark.parametrize(
+    "digits", ['"+5"', '"-0"', '"-0.00"', "-0", "-0.0", '" 5"', '"5 "', '"1e2"', '"0x5"', '"5."', '".5"']
+)
+def test_an_amount_is_digits_with_an_optional_fraction(digits: str) -> None:
+    with pytest.raises(InvalidAmount, match="digits and at most one point are wanted, without a sign") as caught:
+        read(digits, 2)
+    assert caught.value.code == "invalid_amount"
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_is_its_own_digits_or_none_at_all(number: float) -> None:
     digits = json.dumps(number)
