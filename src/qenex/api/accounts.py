@@ -11,9 +11,9 @@ import numpy as np
 from qenex.api import times
 from qenex.api.fields import boolean, identifier, integer, members, token
 from qenex.api.problems import at
-from qenex.api.transfers import address_of, asset_of_ledger
+from qenex.api.transfers import asset_of_ledger
 from qenex.errors import QenexError
-from qenex.kernel import ACCOUNT, AccountFlags, is_debit_normal, net
+from qenex.kernel import ACCOUNT, AccountFlags, is_debit_normal, net, to_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ def document(account: bytes, assets: Assets) -> dict[str, Any]:
     asset = asset_of_ledger(ledger, assets)
     return {
         "id": str(account_id),
-        "address": address_of(account_id),
+        "address": to_address(account_id),
         "token": asset.code,
         "ledger": ledger,
         "code": code,

@@ -27,7 +27,7 @@ from qenex.errors import (
     InvalidParameter,
     TransferNotFound,
 )
-from qenex.kernel import TIMESTAMP_MAX, AccountFilterFlags, AccountFlags, CreateAccountStatus
+from qenex.kernel import TIMESTAMP_MAX, AccountFilterFlags, AccountFlags, CreateAccountStatus, to_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,7 +243,7 @@ class Routes:
         last_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")
         reply = {
             "account_id": str(account_id),
-            "address": transfers.address_of(account_id),
+            "address": to_address(account_id),
             "token": asset.code,
             "timestamp": times.to_text(last_ns) if last_ns else None,
             "timestamp_ns": str(last_ns) if last_ns else None,

@@ -189,12 +189,6 @@ def same(row: bytes, sent: bytes) -> bool:
     return bool(balancing) and clamped and row[:48] == sent[:48] and row[64:120] == sent[64:120]
 
 
-@lru_cache(maxsize=65_536)
-def address_of(account: int) -> str:
-    """The address of an account; the checksum in its letters costs a hash."""
-    return to_address(account)
-
-
 def asset_of(row: bytes, assets: Assets) -> Asset:
     """The asset of a recorded transfer."""
     return asset_of_ledger(int.from_bytes(row[112:116], "little"), assets)
@@ -238,8 +232,8 @@ def document(row: bytes, assets: Assets) -> dict[str, Any]:
         "hash": hash_of(row),
         "timestamp": times.to_text(timestamp_ns),
         "timestamp_ns": str(timestamp_ns),
-        "from": address_of(debit_account_id),
-        "to": address_of(credit_account_id),
+        "from": to_address(debit_account_id),
+        "to": to_address(credit_account_id),
         "debit_account_id": str(debit_account_id),
         "credit_account_id": str(credit_account_id),
         "amount": asset.to_text(minor),

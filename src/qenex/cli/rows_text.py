@@ -8,13 +8,12 @@ import numpy as np
 
 from qenex.cli.books import amount_text, asset_code, kind_name
 from qenex.cli.output import time_text
+from qenex.client.steps import refusal_class
 from qenex.errors import InvalidAddress, InvalidId
-from qenex.errors.base import BY_CODE
 from qenex.kernel import (
     U128_MAX,
     AccountFlags,
     CreateAccountStatus,
-    CreateTransferStatus,
     TransferFlags,
     is_debit_normal,
     net,
@@ -108,13 +107,13 @@ def flag_names(flags: AccountFlags | TransferFlags) -> list[str]:
     return [flag.name.lower() for flag in flags if flag.name]
 
 
-def check_created(result: np.void, row_id: int, names: type[CreateAccountStatus] | type[CreateTransferStatus]) -> bool:
-    """Whether a row was created now; False where the same row was there already.
+def check_created(result: np.void, account_id: int) -> bool:
+    """Whether an account was created now; False where the same one was there already.
 
     Raises:
         Rejected: the ledger refused it; of the class of its result code.
     """
-    name = names(int(result["status"])).name.lower()
-    if name in ("created", "exists"):
-        return name == "created"
-    raise BY_CODE[name](row_id)
+    status = CreateAccountStatus(int(result["status"]))
+    if status in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
+        return status == CreateAccountStatus.CREATED
+    raise refusal_class(status)(account_id, explanation=f"account {to_address(account_id)}")

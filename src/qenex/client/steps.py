@@ -58,6 +58,7 @@ from qenex.kernel import (
     Status,
     TransferFlags,
     from_ints,
+    to_address,
 )
 
 if TYPE_CHECKING:
@@ -272,7 +273,9 @@ def create_account(
     result = (yield Call(Operation.CREATE_ACCOUNTS, row)).rows
     status = CreateAccountStatus(int(result["status"][0]))
     if status not in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
-        raise refusal_class(status)(identity, timestamp_ns=int(result["timestamp"][0]))
+        raise refusal_class(status)(
+            identity, timestamp_ns=int(result["timestamp"][0]), explanation=f"account {to_address(identity)}"
+        )
     return (yield from get_account(identity, assets))
 
 

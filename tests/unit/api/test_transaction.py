@@ -214,7 +214,8 @@ async def test_a_refusal_says_what_there_was_and_what_was_wanted(api: Api) -> No
     payer = await api.account(debits_must_not_exceed_credits=True)
     await api.transfer(bank, payer, "50")
     document = problem(await api.transfer(payer, payee, "80"), 422, "exceeds_credits")
-    assert document["account_id"] == payer["id"]
+    assert (document["account_id"], document["address"]) == (payer["id"], payer["address"])
+    assert f"account {payer['address']}" in document["detail"]
     assert (document["available_minor"], document["requested_minor"]) == ("5000", "8000")
     assert document["detail"].endswith(": 50.00 EUR available, 80.00 EUR requested")
     assert document["iso_reason"] == "AM04"

@@ -15,14 +15,13 @@ from qenex.cli.rows_text import (
     parse_transfer,
     transfer_document,
 )
-from qenex.errors import ExceedsCredits, IdMustNotBeZero, InvalidAddress, InvalidId
+from qenex.errors import ExistsWithDifferentCode, IdMustNotBeZero, InvalidAddress, InvalidId
 from qenex.kernel import (
     ACCOUNT,
     EVENT_RESULT,
     TRANSFER,
     AccountFlags,
     CreateAccountStatus,
-    CreateTransferStatus,
     TransferFlags,
     from_ints,
     to_address,
@@ -92,16 +91,16 @@ def test_times_keep_their_nanoseconds() -> None:
 
 def test_a_refusal_is_raised_as_its_class() -> None:
     result = np.zeros(1, dtype=EVENT_RESULT)
-    result["status"] = CreateTransferStatus.EXCEEDS_CREDITS
-    with pytest.raises(ExceedsCredits, match="id 7"):
-        check_created(result[0], 7, CreateTransferStatus)
+    result["status"] = CreateAccountStatus.EXISTS_WITH_DIFFERENT_CODE
+    with pytest.raises(ExistsWithDifferentCode, match=to_address(7)):
+        check_created(result[0], 7)
     result["status"] = CreateAccountStatus.ID_MUST_NOT_BE_ZERO
     with pytest.raises(IdMustNotBeZero):
-        check_created(result[0], 0, CreateAccountStatus)
+        check_created(result[0], 0)
 
 
 def test_what_was_there_is_told_from_what_is_new() -> None:
     result = np.zeros(1, dtype=EVENT_RESULT)
-    for status, new in ((CreateTransferStatus.CREATED, True), (CreateTransferStatus.EXISTS, False)):
+    for status, new in ((CreateAccountStatus.CREATED, True), (CreateAccountStatus.EXISTS, False)):
         result["status"] = status
-        assert check_created(result[0], 7, CreateTransferStatus) is new
+        assert check_created(result[0], 7) is new
