@@ -112,6 +112,7 @@ MANY = LONG * (2 * HEAD_BYTES_MAX // len(LONG))
         posted(b"x" * 2 * HEAD_BYTES_MAX) + b"GET /hea",
         posted(b"x\n" * HEAD_BYTES_MAX) + LONG[:60],
     ],
+    ids=["a head", "an address", "a body to come", "chunks to come", "a chunk", "behind a body", "behind lines"],
 )
 async def test_a_head_is_measured_without_the_requests_before_it(door: Door, last: bytes) -> None:
     connection, transport = door.connect()
