@@ -31,22 +31,34 @@ class Initialised:
     """Files and folders that were not there before; empty when the home was complete."""
 
 
-def initialise(home: str | os.PathLike[str] | Settings | None = None) -> Initialised:
+def initialise(
+    home: str | os.PathLike[str] | Settings | None = None, *, replace_lost_credential: bool = False
+) -> Initialised:
     """Makes the folders (mode 700), the settings file and the owner credential (mode 600) of a home.
 
-    What is there is left as it is, so that this can run at every start.
+    What is there is left as it is, so that this can run at every start. Beside a book a credential is made only where
+    that is asked for: the one that was lost may be in other hands, and a start should not replace it in silence.
 
     Args:
         home: folder of the instance, default as in `Settings`; or settings already read.
+        replace_lost_credential: makes a credential beside a book too.
 
     Raises:
         InvalidSettings: the settings of the home are wrong.
         InvalidHome: something else stands where a folder or a file should be.
+        CredentialMissing: there is a book, and no credential.
     """
     settings = home if isinstance(home, Settings) else Settings.load({"home": home})
     created = [folder for folder in (settings.home, settings.books_folder, settings.run_folder) if _folder(folder)]
     if _file(settings.file, template()):
         created.append(settings.file)
+    if not settings.owner_token_file.exists() and not replace_lost_credential:
+        book = next(settings.books_folder.iterdir(), None)
+        if book is not None:
+            raise CredentialMissing(
+                f"{settings.owner_token_file}: the owner credential of the book {book.name} is gone. Put it back from a"
+                " copy, or let `qenex init --replace-lost-credential` make another one"
+            )
     if _file(settings.owner_token_file, f"{TOKEN_PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n"):
         created.append(settings.owner_token_file)
     owner_token(settings)

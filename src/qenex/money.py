@@ -23,15 +23,16 @@ Amount: TypeAlias = Decimal | int | str | float
 
 # Exact or an exception: amounts have at most 39 digits, more could not be right anyway.
 _EXACT: Final = Context(prec=80, Emin=MIN_EMIN, Emax=MAX_EMAX, traps=[Inexact])
-# Only what a person would write: no exponent, no underscores, no digits of other scripts (all of which Decimal takes).
-_PLAIN: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?", re.ASCII)
+# Only what a person would write: no sign, no exponent, no underscores, no digits of other scripts (Decimal takes all).
+_PLAIN: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?", re.ASCII)
 
 
 def to_minor(amount: Amount, scale: int) -> int:
     """The amount in minor units.
 
     Args:
-        amount: in major units. A float stands for its shortest decimal form, so that `0.1` is one tenth.
+        amount: in major units. Text is digits with an optional fraction, nothing else: `12` or `12.50`, without a sign.
+            A float stands for its shortest decimal form, so that `0.1` is one tenth.
         scale: digits after the point of the asset, 0 to 38.
 
     Raises:
@@ -70,8 +71,10 @@ def to_text(amount_minor: int, scale: int) -> str:
 def _to_decimal(amount: Amount) -> Decimal:
     """The number that was meant, of whatever type it came in."""
     if isinstance(amount, str):
-        if not _PLAIN.fullmatch(amount):
-            raise InvalidAmount(amount, 'digits and at most one point are wanted, for example "12.50"')
+        digits = amount.removeprefix("-")
+        if not _PLAIN.fullmatch(digits) or (digits != amount and not digits.strip("0.")):
+            raise InvalidAmount(amount, 'digits and at most one point are wanted, without a sign, for example "12.50"')
+        # A negative amount is a number, and is told that it is out of range.
         return Decimal(amount)
     if isinstance(amount, float):
         # float's own repr is the shortest text that gives the same float again; numpy's float64 has another.

@@ -99,6 +99,8 @@ def test_a_hold_is_posted_in_part_or_voided_and_then_over(shell: Shell, pair: tu
     assert twice["code"] == "pending_transfer_already_posted"
 
     other = shell.json("transfer", "hold", *route)
+    nothing = shell.error("transfer", "post", other["id"], "--amount", "0", code=ExitCode.USAGE)
+    assert (nothing["code"], "void" in nothing["message"]) == ("invalid_amount", True)
     assert shell.json("transfer", "void", other["id"])["amount"] == "5.00"
     whole = shell.json("transfer", "hold", *route)
     assert shell.json("transfer", "post", whole["id"])["amount"] == "5.00"
@@ -111,7 +113,9 @@ def test_a_refusal_names_the_account_and_what_it_has(shell: Shell, pair: tuple[s
     shell.pay(*pair, "2", "QXC")
     route = ("--from", pair[1], "--to", pair[0], "--amount", "3", "--asset", "QXC")
     error = shell.error("transfer", "send", *route, code=ExitCode.REFUSED)
-    assert (error["code"], error["account_id"]) == ("exceeds_credits", debtor)
+    assert (error["code"], error["account_id"], error["address"]) == ("exceeds_credits", debtor, pair[1])
+    assert f"account {pair[1]}" in error["message"]
+    assert debtor not in error["message"]
     assert (error["available_minor"], error["requested_minor"]) == (str(2 * 10**18), str(3 * 10**18))
     nobody = ("--from", pair[0], "--to", "55", "--amount", "3", "--asset", "QXC")
     error = shell.error("transfer", "send", *nobody, code=ExitCode.REFUSED)
@@ -141,6 +145,10 @@ def test_what_is_not_there_ends_with_one_and_what_cannot_be_with_two(
     [
         ("1e3", "invalid_amount"),
         ("1,5", "invalid_amount"),
+        ("+5", "invalid_amount"),
+        ("-0", "invalid_amount"),
+        ("0", "invalid_amount"),
+        ("0.00", "invalid_amount"),
         ("", "invalid_amount"),
         ("-1", "amount_out_of_range"),
         ("0.0000000000000000001", "amount_too_precise"),
@@ -148,7 +156,8 @@ def test_what_is_not_there_ends_with_one_and_what_cannot_be_with_two(
 )
 def test_an_amount_that_is_none_moves_nothing(shell: Shell, pair: tuple[str, str], amount: str, error: str) -> None:
     route = ("--from", pair[0], "--to", pair[1], f"--amount={amount}", "--asset", "QXC")
-    assert shell.error("transfer", "send", *route, code=ExitCode.USAGE)["code"] == error
+    for command in ("send", "hold"):
+        assert shell.error("transfer", command, *route, code=ExitCode.USAGE)["code"] == error
     assert shell.json("account", "history", pair[0]) == []
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from hashlib import sha256
+from shutil import copytree
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -98,16 +100,58 @@ def test_what_is_damaged_is_named_with_file_and_byte_and_nothing_is_restored(
     assert list((tmp_path / "new").glob("restoring-*")) == []
 
 
+@pytest.mark.parametrize("name", ["../../owner.token", "/etc/hostname", "checkpoints/1.qxc", "owner.token"])
+def test_a_manifest_that_names_what_is_not_the_journal_restores_nothing(
+    paid: tuple[EngineProcess, str], tmp_path: Path, name: str
+) -> None:
+    engine, _ = paid
+    copy = tmp_path / "copy"
+    document(qenex("backup", copy, "--home", engine.home, "--json"))
+    if ".." not in name and not name.startswith("/"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_bytes(b"forged")
+    body = (copy / "manifest.txt").read_text().partition("end ")[0] + f"file {sha256(b'forged').hexdigest()} 6 {name}\n"
+    (copy / "manifest.txt").write_text(f"{body}end {sha256(body.encode()).hexdigest()}\n")
+    done = qenex("restore", copy, "--home", tmp_path / "new", "--json")
+    assert (done.returncode, refusal(done)) == (ExitCode.USAGE, "backup_unusable")
+    assert f'it names \\"{name}\\"' in done.stderr
+    assert list((tmp_path / "new" / "books").iterdir()) == []
+    assert list((tmp_path / "new").glob("restoring-*")) == []
+
+
+def test_of_several_books_one_has_to_be_named(paid: tuple[EngineProcess, str]) -> None:
+    engine, _ = paid
+    assert engine.stop() == ExitCode.OK
+    (first,) = engine.settings.books_folder.iterdir()
+    second = engine.settings.books_folder / ("0" * 32)
+    copytree(first, second)
+    which = qenex("journal", "verify", "--home", engine.home)
+    assert which.returncode == ExitCode.USAGE
+    named = [line.split() for line in which.stderr.splitlines() if line.startswith("  qenex journal verify ")]
+    assert {words[-1] for words in named} == {str(first), str(second)}
+    for words in named:
+        assert document(qenex(*words[1:], "--json"))["ok"]
+
+
 def test_what_is_no_backup_and_where_no_book_is_are_told_apart(paid: tuple[EngineProcess, str], tmp_path: Path) -> None:
     engine, _ = paid
     document(qenex("backup", tmp_path / "copy", "--home", engine.home, "--json"))
-    taken = qenex("backup", tmp_path / "copy", "--home", engine.home, "--json")
-    assert refusal(taken) == "failed"
-    assert "must be empty" in taken.stderr
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folders" / "empty").mkdir(parents=True)
+    for name in ("copy", "folders", "file"):
+        taken = qenex("backup", tmp_path / name, "--home", engine.home, "--json")
+        assert (taken.returncode, refusal(taken)) == (ExitCode.USAGE, "backup_unusable")
+        assert json.loads(taken.stderr)["error"]["path"] == str(tmp_path / name)
+        assert "a backup needs a folder that is new or empty" in taken.stderr
+    assert list((tmp_path / "folders" / "empty").iterdir()) == []
     (tmp_path / "copy" / "manifest.txt").unlink()
     unfinished = qenex("restore", tmp_path / "copy", "--home", tmp_path / "new", "--json")
     assert (unfinished.returncode, refusal(unfinished)) == (ExitCode.USAGE, "backup_unusable")
     missing = qenex("journal", "verify", "--home", tmp_path / "empty", "--json")
     assert (missing.returncode, refusal(missing)) == (ExitCode.USAGE, "book_missing")
+    for command in (("journal", "verify"), ("restore",)):
+        nowhere = qenex(*command, tmp_path / "typo", "--home", tmp_path / "empty", "--json")
+        assert (nowhere.returncode, "there is no such folder" in nowhere.stderr) == (ExitCode.USAGE, True)
+        assert not (tmp_path / "typo").exists(), "a folder that was mistyped is not made"
     no_journal = qenex("journal", "verify", tmp_path, "--json")
     assert (no_journal.returncode, refusal(no_journal)) == (ExitCode.USAGE, "book_missing")

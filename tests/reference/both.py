@@ -131,9 +131,9 @@ class Both:
             for name in TRANSFER.names or ():
                 if f"transfer_{name}" in (CHANGE_EVENT.names or ()):
                     row[f"transfer_{name}"] = array_of(TRANSFER, [event.transfer])[name][0]
-            if event.type.name == "TWO_PHASE_EXPIRED":
+            if event.kind.name == "TWO_PHASE_EXPIRED":
                 row["transfer_pending_id"] = from_ints([0])[0]
-            row["ledger"], row["type"], row["timestamp"] = event.transfer.ledger, event.type, event.timestamp
+            row["ledger"], row["kind"], row["timestamp"] = event.transfer.ledger, event.kind, event.timestamp
             for side, account in (("debit_account", event.debit_account), ("credit_account", event.credit_account)):
                 row[side] = array_of(CHANGED_ACCOUNT, [account])[0]
                 row[f"{side}_timestamp"] = account.timestamp

@@ -19,7 +19,7 @@ from qenex.kernel.rows import (
     U128_MAX,
     AccountFilterFlags,
     AccountFlags,
-    ChangeEventType,
+    ChangeEventKind,
     QueryFilterFlags,
     Restrictions,
     TransferFlags,
@@ -53,7 +53,7 @@ class State:
 
     accounts: dict[int, Account] = field(default_factory=dict)
     transfers: dict[int, Transfer] = field(default_factory=dict)
-    pending: dict[int, ChangeEventType] = field(default_factory=dict)  # what happened last to each pending transfer
+    pending: dict[int, ChangeEventKind] = field(default_factory=dict)  # what happened last to each pending transfer
     burned: dict[int, Outcome] = field(default_factory=dict)
     terms: dict[int, Terms] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
@@ -91,13 +91,13 @@ class Ledger:
         due = sorted(
             (transfer.expires, transfer.timestamp, transfer.id)
             for transfer in self.state.transfers.values()
-            if self.state.pending.get(transfer.id) == ChangeEventType.TWO_PHASE_PENDING
+            if self.state.pending.get(transfer.id) == ChangeEventKind.TWO_PHASE_PENDING
             and transfer.expires is not None
             and transfer.expires <= timestamp
         )
         for i, (_, _, transfer_id) in enumerate(due):
             pending = self.state.transfers[transfer_id]
-            self._resolve(pending, pending, ChangeEventType.TWO_PHASE_EXPIRED, timestamp - len(due) + i + 1)
+            self._resolve(pending, pending, ChangeEventKind.TWO_PHASE_EXPIRED, timestamp - len(due) + i + 1)
         return len(due)
 
     # -- batches and chains ------------------------------------------------------------------------------
@@ -218,9 +218,9 @@ class Ledger:
             if refused:
                 return Result(slot, refused)
             pending = self.state.transfers[t.pending_id]
-            kind = ChangeEventType.TWO_PHASE_POSTED
+            kind = ChangeEventKind.TWO_PHASE_POSTED
             if t.flags & flags.VOID_PENDING_TRANSFER:
-                kind = ChangeEventType.TWO_PHASE_VOIDED
+                kind = ChangeEventKind.TWO_PHASE_VOIDED
             recorded = replace(self._filled_in(t, pending), timestamp=timestamp)
             self.state.transfers[t.id] = recorded
             self._resolve(pending, recorded, kind, timestamp)
@@ -346,7 +346,7 @@ class Ledger:
         if not t.flags & TransferFlags.PENDING:
             debit = replace(debit, debits_posted=debit.debits_posted + t.amount)
             credit = replace(credit, credits_posted=credit.credits_posted + t.amount)
-            self._happened(t.timestamp, ChangeEventType.SINGLE_PHASE, t, debit, credit)
+            self._happened(t.timestamp, ChangeEventKind.SINGLE_PHASE, t, debit, credit)
             return
         debit = replace(debit, debits_pending=debit.debits_pending + t.amount)
         credit = replace(credit, credits_pending=credit.credits_pending + t.amount)
@@ -354,8 +354,8 @@ class Ledger:
             debit = replace(debit, flags=debit.flags | AccountFlags.CLOSED)
         if t.flags & TransferFlags.CLOSING_CREDIT:
             credit = replace(credit, flags=credit.flags | AccountFlags.CLOSED)
-        self.state.pending[t.id] = ChangeEventType.TWO_PHASE_PENDING
-        self._happened(t.timestamp, ChangeEventType.TWO_PHASE_PENDING, t, debit, credit)
+        self.state.pending[t.id] = ChangeEventKind.TWO_PHASE_PENDING
+        self._happened(t.timestamp, ChangeEventKind.TWO_PHASE_PENDING, t, debit, credit)
 
     # -- second phase ------------------------------------------------------------------------------------
 
@@ -388,11 +388,11 @@ class Ledger:
         if void and filled.amount < pending.amount:
             return status.PENDING_TRANSFER_HAS_DIFFERENT_AMOUNT
         standing = self.state.pending[pending.id]
-        if standing == ChangeEventType.TWO_PHASE_POSTED:
+        if standing == ChangeEventKind.TWO_PHASE_POSTED:
             return status.PENDING_TRANSFER_ALREADY_POSTED
-        if standing == ChangeEventType.TWO_PHASE_VOIDED:
+        if standing == ChangeEventKind.TWO_PHASE_VOIDED:
             return status.PENDING_TRANSFER_ALREADY_VOIDED
-        expired = standing == ChangeEventType.TWO_PHASE_EXPIRED
+        expired = standing == ChangeEventKind.TWO_PHASE_EXPIRED
         if expired or (pending.expires is not None and pending.expires <= slot):
             return status.PENDING_TRANSFER_EXPIRED
         if t.flags & flags.IMPORTED and self._regresses(t.timestamp):
@@ -419,12 +419,12 @@ class Ledger:
             code=t.code or pending.code,
         )
 
-    def _resolve(self, pending: Transfer, shown: Transfer, kind: ChangeEventType, timestamp: int) -> None:
+    def _resolve(self, pending: Transfer, shown: Transfer, kind: ChangeEventKind, timestamp: int) -> None:
         """Release what `pending` reserved; a post then moves the money, a void or expiry opens what it closed."""
         debit, credit = self._accounts(pending)
         debit = replace(debit, debits_pending=debit.debits_pending - pending.amount)
         credit = replace(credit, credits_pending=credit.credits_pending - pending.amount)
-        if kind == ChangeEventType.TWO_PHASE_POSTED:
+        if kind == ChangeEventKind.TWO_PHASE_POSTED:
             debit = replace(debit, debits_posted=debit.debits_posted + shown.amount)
             credit = replace(credit, credits_posted=credit.credits_posted + shown.amount)
         else:
@@ -450,7 +450,7 @@ class Ledger:
         taken |= {event.timestamp for event in self.state.events}
         return timestamp <= newest or timestamp in taken
 
-    def _happened(self, timestamp: int, kind: ChangeEventType, t: Transfer, debit: Account, credit: Account) -> None:
+    def _happened(self, timestamp: int, kind: ChangeEventKind, t: Transfer, debit: Account, credit: Account) -> None:
         self.state.accounts[debit.id] = debit
         self.state.accounts[credit.id] = credit
         self.state.events.append(Event(timestamp, kind, t, debit, credit))
@@ -536,7 +536,7 @@ class Ledger:
         events = [
             event
             for event in self.state.events
-            if event.type != ChangeEventType.TWO_PHASE_EXPIRED
+            if event.kind != ChangeEventKind.TWO_PHASE_EXPIRED
             and (
                 (f.flags & flags.DEBITS and event.transfer.debit_account_id == f.account_id)
                 or (f.flags & flags.CREDITS and event.transfer.credit_account_id == f.account_id)

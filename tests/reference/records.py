@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from qenex.kernel.rows import AccountFlags
 
 if TYPE_CHECKING:
-    from qenex.kernel.rows import ChangeEventType
+    from qenex.kernel.rows import ChangeEventKind
     from qenex.kernel.status import Status
 
 NANOSECONDS = 1_000_000_000
@@ -117,7 +117,7 @@ class Event(NamedTuple):
     """A change of the ledger: what happened when, and both accounts right after it."""
 
     timestamp: int
-    type: ChangeEventType
+    kind: ChangeEventKind
     transfer: Transfer
     debit_account: Account
     credit_account: Account

@@ -73,6 +73,20 @@ def test_a_missing_credential_says_what_makes_one(tmp_path: Path) -> None:
         owner_token(settings)
 
 
+def test_a_credential_that_is_lost_beside_a_book_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    settings = initialise(tmp_path).settings
+    book, lost = book_folder(settings), owner_token(settings)
+    settings.owner_token_file.unlink()
+    with pytest.raises(CredentialMissing, match=f"{book.name} is gone.* --replace-lost-credential"):
+        initialise(tmp_path)
+    assert not settings.owner_token_file.exists()
+    assert initialise(tmp_path, replace_lost_credential=True).created == (settings.owner_token_file,)
+    made = owner_token(settings)
+    assert made != lost
+    assert initialise(tmp_path, replace_lost_credential=True).created == ()
+    assert owner_token(settings) == made, "one that is there stays"
+
+
 def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "books").write_text("")
     with pytest.raises(InvalidHome, match="books: is a file, a folder is needed"):

@@ -9,6 +9,7 @@ import pytest
 
 from qenex import errors
 from qenex.errors import BY_CODE, EngineError, QenexError, Rejected
+from qenex.kernel import to_address
 
 ROOT = Path(__file__).parents[2]
 LISTED = tomllib.loads((ROOT / "spec/errors.toml").read_text(encoding="utf-8"))
@@ -65,6 +66,7 @@ def test_an_error_carries_its_values_and_survives_pickling() -> None:
     assert error.values == {
         "row_id": 7,
         "account_id": 3,
+        "address": to_address(3),
         "available_minor": 50,
         "requested_minor": 80,
         "row": 2,
@@ -73,6 +75,18 @@ def test_an_error_carries_its_values_and_survives_pickling() -> None:
     assert "50 minor units available, 80 minor units requested" in str(error)
     again = pickle.loads(pickle.dumps(error))  # noqa: S301  # made a line above
     assert (type(again), again.values, str(again)) == (type(error), error.values, str(error))
+
+
+def test_an_account_is_named_by_its_address() -> None:
+    account = 1_000
+    for kind in BY_CODE.values():
+        if issubclass(kind, errors.AccountRefused):
+            error = kind(7, account_id=account)
+            assert error.address == to_address(account)
+            assert to_address(account) in str(error)
+            assert str(account) not in str(error).replace(to_address(account), "")
+    assert to_address(account) in str(errors.AccountNotFound(account))
+    assert to_address(account) in str(errors.HistoryNotKept(account))
 
 
 def test_every_error_is_documented_with_its_facts() -> None:

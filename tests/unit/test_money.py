@@ -24,7 +24,7 @@ from qenex.money import AMOUNT_MAX, to_decimal, to_minor, to_text
         ("0012.50", 2, 1250),
         ("12.5000", 2, 1250),
         ("0.000", 0, 0),
-        ("-0.0", 2, 0),
+        (-0.0, 2, 0),
         (Decimal("1E+2"), 2, 10_000),
         (Decimal("0E+999999"), 2, 0),
         (str(AMOUNT_MAX), 0, AMOUNT_MAX),
@@ -38,6 +38,7 @@ def test_an_amount_is_its_minor_units_exactly(amount: Decimal | int | str | floa
     "amount",
     [
         *("", " 1", "1e3", "1_000", "1,5", "٣", "NaN", "0x10", ".5", "5.", "1.2.3", "1\n", float("nan"), float("inf")),
+        *("+5", "-0", "-0.00", "+0", "--1", "-", "-+1"),
         *(Decimal("sNaN"), Decimal("-Infinity"), True, None, b"1", 1j),
     ],
 )

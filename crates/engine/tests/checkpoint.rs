@@ -230,7 +230,25 @@ fn a_backup_of_a_running_engine_restores_to_the_same_ledger() {
     let again = client.receive().unwrap();
     assert_eq!(again.request, request, "the refusal is the request's, not the connection's");
     let (code, text) = again.body.unwrap_err();
-    assert!(code == ErrorCode::Failed && text.contains("must be empty"), "{code}: {text}");
+    assert!(code == ErrorCode::BackupUnusable && text.starts_with(&folder), "{code}: {text}");
+    assert!(text.contains("is not empty, it holds"), "{text}");
+    for (name, is_folder) in [("taken/empty", true), ("hidden/.file", false)] {
+        let path = copy.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        if is_folder {
+            std::fs::create_dir(&path).unwrap()
+        } else {
+            std::fs::write(&path, "").unwrap()
+        }
+        let refused = client.call(Operation::Backup, path.parent().unwrap().to_str().unwrap().as_bytes());
+        assert!(refused.unwrap_err().to_string().contains("is not empty"), "{name}");
+    }
+    let file = copy.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let refused = client.call(Operation::Backup, file.to_str().unwrap().as_bytes()).unwrap_err().to_string();
+    assert!(refused.contains("new or empty"), "{refused}");
+    std::fs::create_dir(copy.path().join("made")).unwrap();
+    client.call(Operation::Backup, copy.path().join("made").to_str().unwrap().as_bytes()).unwrap();
     let relative = client.call(Operation::Backup, b"monday").unwrap_err().to_string();
     assert!(relative.contains("no absolute path"), "{relative}");
     server.stop();

@@ -218,6 +218,10 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
     }),
     (ErrorCode::Failed, |desk| {
         let connection = desk.greet(SESSION, SECRET);
+        desk.ask(connection, &request(header(Operation::Backup, 9), b"\xff"))
+    }),
+    (ErrorCode::BackupUnusable, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
         desk.ask(connection, &request(header(Operation::Backup, 9), b"no/absolute/path"))
     }),
 ];

@@ -11,9 +11,9 @@ import numpy as np
 from qenex.api import times
 from qenex.api.fields import boolean, identifier, integer, members, token
 from qenex.api.problems import at
-from qenex.api.transfers import address_of, asset_of_ledger
+from qenex.api.transfers import asset_of_ledger
 from qenex.errors import QenexError
-from qenex.kernel import ACCOUNT, AccountFlags
+from qenex.kernel import ACCOUNT, AccountFlags, is_debit_normal, net, to_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,7 +91,7 @@ def document(account: bytes, assets: Assets) -> dict[str, Any]:
     asset = asset_of_ledger(ledger, assets)
     return {
         "id": str(account_id),
-        "address": address_of(account_id),
+        "address": to_address(account_id),
         "token": asset.code,
         "ledger": ledger,
         "code": code,
@@ -101,19 +101,14 @@ def document(account: bytes, assets: Assets) -> dict[str, Any]:
         "user_data_128": str(int.from_bytes(data_128, "little")),
         "user_data_64": str(data_64),
         "user_data_32": data_32,
-        "balance": amounts([int.from_bytes(quantity, "little") for quantity in quantities], asset),
+        "balance": amounts([int.from_bytes(quantity, "little") for quantity in quantities], asset, flags),
     }
 
 
-def amounts(quantities: list[int], asset: Asset) -> dict[str, str]:
-    """The four balances in major units and in minor ones, and what follows from them.
-
-    `posted` is credits less debits, `available` what of it no pending debit holds: as the owner of a deposit sees it.
-    Both are negative for an account that is debited first, such as cash or a loan.
-    """
+def amounts(quantities: list[int], asset: Asset, flags: int) -> dict[str, str]:
+    """The four balances in major units and in minor ones, and what an account with these flags has by them."""
     named = dict(zip(BALANCE_FIELDS, quantities, strict=True))
-    named["posted"] = named["credits_posted"] - named["debits_posted"]
-    named["available"] = named["posted"] - named["debits_pending"]
+    named |= net(**named, debit_normal=is_debit_normal(flags))._asdict()
     major = {name: asset.to_text(minor) for name, minor in named.items()}
     return major | {f"{name}_minor": str(minor) for name, minor in named.items()}
 
@@ -121,6 +116,11 @@ def amounts(quantities: list[int], asset: Asset) -> dict[str, str]:
 def quantities_of(balances: bytes) -> list[int]:
     """The four balances of an `ACCOUNT_BALANCE` row, minor units."""
     return [int.from_bytes(balances[first : first + 16], "little") for first in range(0, 64, 16)]
+
+
+def flags_of(account: bytes) -> int:
+    """The flags of an `ACCOUNT` row."""
+    return int.from_bytes(account[118:120], "little")
 
 
 @lru_cache(maxsize=64)

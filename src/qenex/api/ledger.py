@@ -8,6 +8,7 @@ import numpy as np
 
 from qenex.client.ids import id_from_key, new_id
 from qenex.client.protocol import Operation, decode_status
+from qenex.client.values import Balance
 from qenex.kernel import (
     ACCOUNT_FILTER,
     BALANCE_AT,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from qenex.assets import Asset
     from qenex.client.protocol import EngineStatus
     from qenex.client.session import Reply
 
@@ -88,18 +90,16 @@ class Ledger:
         rows = (await self._call(Operation.LOOKUP_ACCOUNT_TERMS, _ids([account_id]))).rows
         return to_int(rows["debit_limit"][0]) if len(rows) else 0
 
-    async def available(self, account_id: int, *, debit: bool) -> int:
-        """What the account can still be debited (or credited) under its own limit, minor units; never negative."""
+    async def available(self, account_id: int, asset: Asset, *, debit: bool) -> int:
+        """What the account can still be debited (or credited) under its own limit, minor units; never negative.
+
+        An account has its limit on its normal side.
+        """
         row = await self.lookup_account(account_id)
         if row is None:
             return 0
-        quantities = [int.from_bytes(row[first : first + 16], "little") for first in range(16, 80, 16)]
-        debits_pending, debits_posted, credits_pending, credits_posted = quantities
-        if debit:
-            left = credits_posted + await self.debit_limit(account_id) - debits_posted - debits_pending
-        else:
-            left = debits_posted - credits_posted - credits_pending
-        return max(0, left)
+        limit = await self.debit_limit(account_id) if debit else 0
+        return max(0, Balance.of_account(row, asset).available_minor + limit)
 
     async def balance_at(self, account_ids: Sequence[int], timestamp_ns: int) -> NDArray[np.void]:
         """The balances of accounts as they were right after the last event up to a time, in order."""

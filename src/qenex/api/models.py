@@ -8,8 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema, models_json_schema
 
 from qenex.api.listings import LIMIT_MAX
-from qenex.api.transfers import CODE_RESERVED
-from qenex.kernel import BATCH_MAX
+from qenex.kernel import BATCH_MAX, CODE_INSTITUTION
 
 ACCOUNT_REFERENCE = r"^(0x51454[eE]58[0-9a-fA-F]{32}|0x[0-9a-fA-F]{1,32}|[0-9]{1,39})$"
 ADDRESS = r"^0x51454[eE]58[0-9a-fA-F]{32}$"
@@ -66,7 +65,15 @@ OptionalAmount = Annotated[
 ]
 U16 = Annotated[int, Field(ge=0, le=65_535)]
 U32 = Annotated[int, Field(ge=0, le=U32_MAX)]
-Code = Annotated[int, Field(ge=1, lt=CODE_RESERVED, description="Kind of transfer, your own numbering")]
+Code = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=65_535,
+        description=f"Kind of transfer, your own numbering; from {CODE_INSTITUTION} on the institution's own, which "
+        "restrictions of an account do not stop",
+    ),
+]
 Optimize = Annotated[
     bool, Field(description="May wait up to 1 ms, so that others share its write to disk; the reply says what that did")
 ]
@@ -228,7 +235,11 @@ class Transactions(_Reply):
 
 
 class Balances(_Reply):
-    """Balances of one moment. `posted` is credits less debits, `available` is `posted` less pending debits."""
+    """Balances of one moment.
+
+    `posted` is credits less debits, `available` is `posted` less pending debits; where the account has
+    `credits_must_not_exceed_debits` (cash, a loan) they are debits less credits, and that less pending credits.
+    """
 
     debits_pending: Major
     debits_posted: Major

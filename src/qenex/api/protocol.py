@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from qenex.errors import QenexError
 
 HEAD_BYTES_MAX: Final = 32_768
-"""Address and headers of a request, about: a piece of the stream that begins in the head may end in the body."""
+"""Address and headers of a request; what stands between the pieces of a chunked body and behind it."""
+_HEADER_EXTRA: Final = len(b": \r\n")
+_LINE_EXTRA: Final = 32
+"""Method, version and the end of a line that is not complete."""
 ARRIVAL_S: Final = 10.0
 """A request must have arrived completely in this time; so must the first one of a connection."""
 ANSWER_S: Final = 60.0
@@ -49,9 +52,16 @@ class Protocol(HttpToolsProtocol):
         self._answering_since: float | None = None
         self._closing_since: float | None = None
         self._started: RequestResponseCycle | None = None
-        self._head_bytes = 0
         self._in_head = False
-        self._has_body = False
+        self._header_bytes = 0
+        """Complete headers of the head that arrives."""
+        self._line_bytes = 0
+        """Its last line, which is not complete; of the address the parser has told already, of a header not."""
+        self._between_bytes = 0
+        """What has come since the head that is neither head nor body."""
+        self._body_in_piece = 0
+        """Bytes of the newest request's body in the piece of the stream that is read."""
+        self._head_ends_in_piece = False
         self.since = 0.0
         """When it was made, on the clock of the loop."""
         self.is_known = False
@@ -83,31 +93,44 @@ class Protocol(HttpToolsProtocol):
         """Reads on, as long as the head, or what follows a body, is not too large."""
         if self.transport.is_closing():
             return
-        self._has_body = False
+        self._body_in_piece, self._head_ends_in_piece = 0, False
         super().data_received(data)
-        if self._in_head or (self._arriving_since is not None and not self._has_body):
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES_MAX:
-                self.refuse(HeadersTooLarge())
+        # Other requests may stand in the piece before what is measured: it begins behind their heads and bodies.
+        begin = data.rfind(b"\r\n\r\n") + 4 if self._head_ends_in_piece else 0
+        if self._in_head:
+            begin = min(max(begin + self._body_in_piece, data.rfind(b"\n") + 1), len(data))
+            self._line_bytes = len(data) - begin if begin else self._line_bytes + len(data)
+            line_bytes = max(len(self.url), self._line_bytes - _LINE_EXTRA)
+            is_large = self._header_bytes + line_bytes > HEAD_BYTES_MAX
+        elif self._arriving_since is not None and not self._body_in_piece:
+            self._between_bytes += len(data) - begin
+            is_large = self._between_bytes > HEAD_BYTES_MAX
         else:
-            self._head_bytes = 0
+            self._between_bytes = 0
+            is_large = False
+        if is_large:
+            self.refuse(HeadersTooLarge())
 
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
         super().on_message_begin()
         # The application finds its connection here, to say that it is known.
         self.scope["qenex.connection"] = self  # type: ignore[typeddict-unknown-key]  # a scope takes keys of others
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._header_bytes, self._line_bytes = True, 0, 0
         self._arriving_since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Takes a header; what stands behind a chunked body is none."""
         if self._in_head:
+            self._header_bytes += len(name) + len(value) + _HEADER_EXTRA
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        self._in_head = False
+        self._in_head, self._head_ends_in_piece = False, True
+        self._between_bytes = self._body_in_piece = 0
+        if self._header_bytes + len(self.url) > HEAD_BYTES_MAX:
+            self.refuse(HeadersTooLarge())
         if len(self.pipeline) >= PIPELINED_MAX:
             self._end()
         # The rest of a piece of the stream is still read when its connection has ended.
@@ -121,7 +144,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body is there."""
-        self._has_body = True
+        self._body_in_piece += len(body)
         if not self.transport.is_closing():
             super().on_body(body)
 

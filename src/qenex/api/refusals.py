@@ -16,7 +16,7 @@ from qenex.errors import (
     QenexError,
     Rejected,
 )
-from qenex.kernel import CreateAccountStatus, CreateTransferStatus
+from qenex.kernel import CreateAccountStatus, CreateTransferStatus, to_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -154,7 +154,7 @@ def account_refusal(status: CreateAccountStatus, account_id: int, *, timestamp_n
         return IdempotencyConflict(key, f"the account is recorded with {_different(status)}")
     kind = BY_CODE[str(status)]
     assert issubclass(kind, Rejected)  # noqa: S101  # as above
-    return kind(account_id, timestamp_ns=timestamp_ns)
+    return kind(account_id, timestamp_ns=timestamp_ns, explanation=f"account {to_address(account_id)}")
 
 
 def _different(status: CreateTransferStatus | CreateAccountStatus) -> str:

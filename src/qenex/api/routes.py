@@ -27,7 +27,7 @@ from qenex.errors import (
     InvalidParameter,
     TransferNotFound,
 )
-from qenex.kernel import TIMESTAMP_MAX, AccountFilterFlags, AccountFlags, CreateAccountStatus
+from qenex.kernel import TIMESTAMP_MAX, AccountFilterFlags, AccountFlags, CreateAccountStatus, to_address
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -243,25 +243,26 @@ class Routes:
         last_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")
         reply = {
             "account_id": str(account_id),
-            "address": transfers.address_of(account_id),
+            "address": to_address(account_id),
             "token": asset.code,
             "timestamp": times.to_text(last_ns) if last_ns else None,
             "timestamp_ns": str(last_ns) if last_ns else None,
         }
-        return _json(reply | accounts.amounts(accounts.quantities_of(balances), asset))
+        return _json(reply | accounts.amounts(accounts.quantities_of(balances), asset, accounts.flags_of(row)))
 
     async def get_balances(self, account: Reference, page: ListPage) -> Response:
         """The balances of an account with `history` after each of its transfers, newest first."""
         account_id = _account_id(account)
         row = await self._account_row(account_id)
-        if not int.from_bytes(row[118:120], "little") & AccountFlags.HISTORY:
+        flags = accounts.flags_of(row)
+        if not flags & AccountFlags.HISTORY:
             raise HistoryNotKept(account_id)
         asset = transfers.asset_of(row, self._assets)
 
         def document(balances: bytes) -> dict[str, Any]:
             moment_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")
             named = {"timestamp": times.to_text(moment_ns), "timestamp_ns": str(moment_ns)}
-            return named | accounts.amounts(accounts.quantities_of(balances), asset)
+            return named | accounts.amounts(accounts.quantities_of(balances), asset, flags)
 
         return await self._of_account(
             Operation.GET_ACCOUNT_BALANCES,

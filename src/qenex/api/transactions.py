@@ -184,7 +184,9 @@ class Transactions:
             error = type(error)(
                 transfer.id,
                 account_id=error.account_id,
-                available_minor=await self._ledger.available(error.account_id, debit=isinstance(error, ExceedsCredits)),
+                available_minor=await self._ledger.available(
+                    error.account_id, transfer.asset, debit=isinstance(error, ExceedsCredits)
+                ),
                 requested_minor=transfer.amount_minor,
                 in_words=transfer.asset.in_words,
                 timestamp_ns=result[0],

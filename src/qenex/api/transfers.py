@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qenex.api import times
 from qenex.api.fields import (
-    Wrong,
     account_id,
     amount,
     boolean,
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 
 CODE_DEFAULT: Final = 1
 """Kind of a transfer that says nothing of its kind."""
-CODE_RESERVED: Final = 65_280
-"""Codes from here on are the engine's own."""
 
 _ROW: Final = Struct("<16s16s16s16s16s16sQIIIHHQ")
 
@@ -43,14 +40,6 @@ DECIDED_BY_KERNEL: Final = (
     | TransferFlags.VOID_PENDING_TRANSFER
 )
 """With one of these the recorded row differs from the one that was sent: clamped, or filled in."""
-
-
-def code(value: Value) -> int:
-    """The kind of a transfer."""
-    number = integer(16)(value)
-    if number >= CODE_RESERVED:
-        raise Wrong(f"codes from {CODE_RESERVED} on are reserved")
-    return number
 
 
 FLAGS: Final = {
@@ -68,7 +57,7 @@ ROW_FIELDS: Final = {
     "amount": amount,
     "token": token,
     "id": identifier,
-    "code": code,
+    "code": integer(16),
     "timeout": integer(32),
     "user_data_128": integer(128),
     "user_data_64": integer(64),
@@ -200,12 +189,6 @@ def same(row: bytes, sent: bytes) -> bool:
     return bool(balancing) and clamped and row[:48] == sent[:48] and row[64:120] == sent[64:120]
 
 
-@lru_cache(maxsize=65_536)
-def address_of(account: int) -> str:
-    """The address of an account; the checksum in its letters costs a hash."""
-    return to_address(account)
-
-
 def asset_of(row: bytes, assets: Assets) -> Asset:
     """The asset of a recorded transfer."""
     return asset_of_ledger(int.from_bytes(row[112:116], "little"), assets)
@@ -249,8 +232,8 @@ def document(row: bytes, assets: Assets) -> dict[str, Any]:
         "hash": hash_of(row),
         "timestamp": times.to_text(timestamp_ns),
         "timestamp_ns": str(timestamp_ns),
-        "from": address_of(debit_account_id),
-        "to": address_of(credit_account_id),
+        "from": to_address(debit_account_id),
+        "to": to_address(credit_account_id),
         "debit_account_id": str(debit_account_id),
         "credit_account_id": str(credit_account_id),
         "amount": asset.to_text(minor),

@@ -22,7 +22,6 @@ from qenex.kernel import (
     BATCH_MAX,
     AccountFilterFlags,
     AccountFlags,
-    CreateAccountStatus,
     from_ints,
 )
 
@@ -66,7 +65,7 @@ def _create(
     flags = AccountFlags.HISTORY if history else AccountFlags.NONE
     rows["flags"] = flags if overdraft else flags | AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS
     with open_book(home) as book:
-        created = check_created(book.create_accounts(rows)[0], number, CreateAccountStatus)
+        created = check_created(book.create_accounts(rows)[0], number)
         document = account_document(book.lookup_accounts([number])[0])
     word = "created" if created else "was there already"
     Output(as_json=as_json).show(document | {"new": created}, f"account {document['address']} {word}")
@@ -95,7 +94,7 @@ def _list(
     with open_book(home, read_only=True) as book:
         rows = islice((row for page in pages(book.query_accounts, ledger=ledger) for row in page), limit)
         documents = [account_document(row) for row in rows]
-    columns = ("address", "asset", "kind", "debits_posted", "credits_posted")
+    columns = ("address", "asset", "kind", "posted", "available")
     shown = _many("Accounts", documents, columns, columns[3:])
     Output(as_json=as_json).show(documents, shown, *_limited(documents, limit))
 

@@ -132,7 +132,7 @@ def _line(line: Line) -> dict[str, object]:
 
 def _backup(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder that is not there yet, on the engine's machine.")
+        Path, typer.Argument(metavar="DIR", help="A folder that is new or empty, on the engine's machine.")
     ],
     home: Home = None,
     *,

@@ -16,7 +16,7 @@ from qenex import bootstrap
 from qenex.cli.books import amount_text, asset_code
 from qenex.cli.engine_book import open_book
 from qenex.cli.output import Home, Json, Output, example, table
-from qenex.errors import BookExists, BookMissing, CheckFailed, ConnectionFailed
+from qenex.errors import BackupUnusable, BookExists, BookMissing, CheckFailed, ConnectionFailed, InvalidHome
 from qenex.kernel import _native, to_address
 from qenex.settings import Settings
 
@@ -67,8 +67,13 @@ def _verify(
         books = sorted(settings.books_folder.glob("*/")) if settings.books_folder.is_dir() else []
         if not books:
             raise BookMissing(settings.books_folder, "there is no book yet; `qenex start` makes one")
+        if len(books) > 1:
+            commands = "".join(f"\n  qenex journal verify {one}" for one in books)
+            raise InvalidHome(f"{settings.books_folder}: here are {len(books)} books, say which one:{commands}")
         book = bootstrap.book_folder(settings)
         until = _synced_group(settings, home)
+    elif not book.is_dir():
+        raise BookMissing(book, "there is no such folder")
     began = time.monotonic()
     with _scratch(scratch) as folder, out.progress("Verifying", "bytes") as tell:
         found = _native.verify_journal(str(book.absolute()), folder, until, tell)
@@ -91,6 +96,8 @@ def _restore(
     a credential of its own.
     """
     out = Output(as_json=as_json)
+    if not backup.is_dir():
+        raise BackupUnusable(backup, "there is no such folder")
     settings = bootstrap.initialise(Settings.load({"home": home})).settings
     there = sorted(settings.books_folder.iterdir())
     if there:

@@ -8,14 +8,15 @@ import numpy as np
 
 from qenex.cli.books import amount_text, asset_code, kind_name
 from qenex.cli.output import time_text
+from qenex.client.steps import refusal_class
 from qenex.errors import InvalidAddress, InvalidId
-from qenex.errors.base import BY_CODE
 from qenex.kernel import (
     U128_MAX,
     AccountFlags,
     CreateAccountStatus,
-    CreateTransferStatus,
     TransferFlags,
+    is_debit_normal,
+    net,
     to_account_id,
     to_address,
     to_int,
@@ -68,13 +69,15 @@ def _parse_id(text: str) -> int:
 def account_document(row: np.void) -> dict[str, Any]:
     """An account: amounts as text in major units, ids as text."""
     number, ledger = to_int(row["id"]), int(row["ledger"])
+    sums = {name: to_int(row[name]) for name in _BALANCES}
+    has = net(**sums, debit_normal=is_debit_normal(int(row["flags"])))
     return {
         "address": to_address(number),
         "id": str(number),
         "asset": asset_code(ledger),
         "kind": kind_name(int(row["code"])),
         "flags": flag_names(AccountFlags(int(row["flags"]))),
-        **{name: amount_text(to_int(row[name]), ledger) for name in _BALANCES},
+        **{name: amount_text(minor, ledger) for name, minor in (has._asdict() | sums).items()},
         "created": time_text(int(row["timestamp"])),
     }
 
@@ -104,13 +107,13 @@ def flag_names(flags: AccountFlags | TransferFlags) -> list[str]:
     return [flag.name.lower() for flag in flags if flag.name]
 
 
-def check_created(result: np.void, row_id: int, names: type[CreateAccountStatus] | type[CreateTransferStatus]) -> bool:
-    """Whether a row was created now; False where the same row was there already.
+def check_created(result: np.void, account_id: int) -> bool:
+    """Whether an account was created now; False where the same one was there already.
 
     Raises:
         Rejected: the ledger refused it; of the class of its result code.
     """
-    name = names(int(result["status"])).name.lower()
-    if name in ("created", "exists"):
-        return name == "created"
-    raise BY_CODE[name](row_id)
+    status = CreateAccountStatus(int(result["status"]))
+    if status in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
+        return status == CreateAccountStatus.CREATED
+    raise refusal_class(status)(account_id, explanation=f"account {to_address(account_id)}")

@@ -13,7 +13,7 @@ from qenex.cli.engine_book import EngineBook, open_book
 from qenex.cli.output import Home, Json, Output, example, table
 from qenex.cli.rows_text import parse_account, parse_transfer, transfer_document
 from qenex.client.ids import new_id
-from qenex.errors import InvalidId, TransferNotFound
+from qenex.errors import InvalidAmount, InvalidId, TransferNotFound
 from qenex.kernel import HASH, TRANSFER, U128_MAX, TransferFlags, from_ints, to_int
 
 _A: Final = "0x51454e5891d21Ac8DD574CFB00000000000003e8"
@@ -94,7 +94,8 @@ def _post(
         held = _find(book, pending)
         asset = Assets().find(int(held["ledger"]))
         row = _resolve(held, TransferFlags.POST_PENDING_TRANSFER, transfer_id)
-        row["amount"] = from_ints([U128_MAX if amount is None else asset.to_minor(amount)])
+        helps = "`qenex transfer void` releases all of it"
+        row["amount"] = from_ints([U128_MAX if amount is None else _minor(amount, asset, helps)])
         _create(book, row, asset, "posted", as_json=as_json)
 
 
@@ -124,9 +125,20 @@ def _new(debtor: str, creditor: str, amount: str, found: Asset, transfer_id: str
     row["debit_account_id"], row["credit_account_id"] = (
         from_ints([parse_account(text)]) for text in (debtor, creditor)
     )
-    row["amount"] = from_ints([found.to_minor(amount)])
+    row["amount"] = from_ints([_minor(amount, found, "give what should move")])
     row["ledger"], row["code"] = found.number, TransferCode.TRANSFER
     return row
+
+
+def _minor(amount: str, asset: Asset, helps: str) -> int:
+    """An amount in minor units, not 0.
+
+    The ledger takes a transfer of 0 and files of payments hold some; a person who types one has made a mistake.
+    """
+    minor = asset.to_minor(amount)
+    if not minor:
+        raise InvalidAmount(amount, f"it moves nothing; {helps}")
+    return minor
 
 
 def _resolve(held: np.void, flag: TransferFlags, transfer_id: str | None) -> np.ndarray:

@@ -344,7 +344,7 @@ def _error(header: Header, body: memoryview) -> EngineError:
     kind = BY_NUMBER.get(header.error)
     if kind is None:
         return UnexpectedReply(f"An error of the unknown number {header.error} came: {text}")
-    return kind(text, retry_after_us=header.retry_after_us)
+    return kind.from_frame(text, retry_after_us=header.retry_after_us)
 
 
 def check_limit(limit: int, limit_max: int) -> int:

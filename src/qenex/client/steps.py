@@ -33,7 +33,6 @@ from qenex.errors import (
     AccountRefused,
     BatchTooLarge,
     ExceedsCredits,
-    ExceedsDebits,
     IdAlreadyFailed,
     IdempotencyConflict,
     InsufficientFunds,
@@ -59,6 +58,7 @@ from qenex.kernel import (
     Status,
     TransferFlags,
     from_ints,
+    to_address,
 )
 
 if TYPE_CHECKING:
@@ -235,11 +235,9 @@ def refusal(result: TransferResult, at: int) -> Steps[Exception]:
     terms = yield Call(Operation.LOOKUP_ACCOUNT_TERMS, ids([account_id]))
     available = None
     if found.body:
-        _, debits_pending, debits, credits_pending, credits_, *_ = TRANSFER_ROW.unpack(found.body)
+        # Only an account with a limit is refused so, and the limit is on its normal side.
         limit = number(bytes(terms.body[16:32])) if kind is ExceedsCredits else 0
-        taken = (credits_, credits_pending) if kind is ExceedsDebits else (debits, debits_pending)
-        covered = number(debits if kind is ExceedsDebits else credits_) + limit
-        available = max(0, covered - sum(map(number, taken)))
+        available = max(0, Balance.of_account(bytes(found.body), transaction.asset).available_minor + limit)
     return kind(
         result.id,
         account_id=account_id,
@@ -275,7 +273,9 @@ def create_account(
     result = (yield Call(Operation.CREATE_ACCOUNTS, row)).rows
     status = CreateAccountStatus(int(result["status"][0]))
     if status not in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
-        raise refusal_class(status)(identity, timestamp_ns=int(result["timestamp"][0]))
+        raise refusal_class(status)(
+            identity, timestamp_ns=int(result["timestamp"][0]), explanation=f"account {to_address(identity)}"
+        )
     return (yield from get_account(identity, assets))
 
 

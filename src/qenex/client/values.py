@@ -9,7 +9,17 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from qenex.errors import InvalidAddress, InvalidId
-from qenex.kernel import U128_MAX, AccountFlags, CreateTransferStatus, TransferFlags, to_account_id, to_address
+from qenex.kernel import (
+    U128_MAX,
+    AccountFlags,
+    CreateTransferStatus,
+    Net,
+    TransferFlags,
+    is_debit_normal,
+    net,
+    to_account_id,
+    to_address,
+)
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -236,16 +246,21 @@ class Balance:
         a, b, c, d, timestamp_ns, _ = BALANCE_ROW.unpack(row)
         return cls(asset, debit_normal, number(a), number(b), number(c), number(d), timestamp_ns)
 
+    @classmethod
+    def of_account(cls, row: bytes, asset: Asset) -> Balance:
+        """Reads those of an `ACCOUNT` row; the time is that of the account's creation."""
+        _, a, b, c, d, _, _, _, _, _, _, flags, created_ns = ACCOUNT_ROW.unpack(row)
+        return cls(asset, is_debit_normal(flags), number(a), number(b), number(c), number(d), created_ns)
+
     @property
     def posted_minor(self) -> int:
         """What is posted, in minor units; negative when the other side is larger."""
-        net = self.credits_posted - self.debits_posted
-        return -net if self.debit_normal else net
+        return self._net.posted
 
     @property
     def available_minor(self) -> int:
         """What is posted less what holds have reserved, in minor units; an overdraft is not counted."""
-        return self.posted_minor - (self.credits_pending if self.debit_normal else self.debits_pending)
+        return self._net.available
 
     @property
     def posted(self) -> Decimal:
@@ -256,6 +271,16 @@ class Balance:
     def available(self) -> Decimal:
         """What is posted less what holds have reserved; an overdraft is not counted."""
         return self.asset.to_decimal(self.available_minor)
+
+    @property
+    def _net(self) -> Net:
+        return net(
+            debits_pending=self.debits_pending,
+            debits_posted=self.debits_posted,
+            credits_pending=self.credits_pending,
+            credits_posted=self.credits_posted,
+            debit_normal=self.debit_normal,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,10 +304,9 @@ class Account:
     @classmethod
     def from_row(cls, row: bytes, assets: Assets) -> Account:
         """Reads an `ACCOUNT` row."""
-        identity, a, b, c, d, data_128, data_64, data_32, _, ledger, code, bits, created_ns = ACCOUNT_ROW.unpack(row)
+        identity, *_, data_128, data_64, data_32, _, ledger, code, bits, created_ns = ACCOUNT_ROW.unpack(row)
         asset, flags = assets.find(ledger), AccountFlags(bits)
-        debit_normal = AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS in flags
-        balance = Balance(asset, debit_normal, number(a), number(b), number(c), number(d), created_ns)
+        balance = Balance.of_account(row, asset)
         return cls(number(identity), asset, balance, flags, code, number(data_128), data_64, data_32, created_ns)
 
     @property

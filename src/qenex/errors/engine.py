@@ -15,6 +15,8 @@ class EngineError(QenexError, http_status=503, iso_reason="FF10"):
 
     number: ClassVar[int] = 0
     """Its number in an error frame; 0 for what never crosses the wire."""
+    retry_after_us: int = 0
+    """When to try again, where the engine has said so."""
 
     def __init_subclass__(cls, *, number: int = 0, **rest: Any) -> None:  # noqa: ANN401  # whatever the parent takes
         """Takes the number of an error frame from the header of a class."""
@@ -26,6 +28,11 @@ class EngineError(QenexError, http_status=503, iso_reason="FF10"):
     def __init__(self, detail: str = "", *, retry_after_us: int = 0) -> None:
         super().__init__(f"{self.text} {detail}".rstrip())
         self.detail, self.retry_after_us = detail, retry_after_us
+
+    @classmethod
+    def from_frame(cls, text: str, *, retry_after_us: int) -> EngineError:
+        """The error of an error frame."""
+        return cls(text, retry_after_us=retry_after_us)
 
 
 class MalformedFrame(EngineError, code="malformed_frame", number=1, http_status=502):
@@ -151,6 +158,12 @@ class StorageError(EngineError, http_status=500):
         super().__init__(f"{path}: {complaint}")
         self.path, self.complaint = str(path), complaint
 
+    @classmethod
+    def from_frame(cls, text: str, *, retry_after_us: int) -> EngineError:
+        """The text has the path, then the complaint."""
+        path, _, complaint = text.partition(": ")
+        return cls(path, complaint)
+
 
 class BookLocked(StorageError, code="book_locked", http_status=503):
     """Another process has the book open."""
@@ -164,8 +177,8 @@ class StorageFailed(StorageError, code="storage_failed", http_status=503):
     """The disk refused what the engine needs; it stopped at once, and the next start finds what is durable."""
 
 
-class BackupUnusable(StorageError, code="backup_unusable"):
-    """A folder is no backup, or not a whole one, or the place for one is not empty."""
+class BackupUnusable(StorageError, code="backup_unusable", number=25):
+    """A folder is no backup, or not a whole one, or no place for one: it must be new or empty."""
 
 
 class BookMissing(StorageError, code="book_missing"):

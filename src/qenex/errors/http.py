@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qenex.eip55 import address_text
 from qenex.errors.base import QenexError
 from qenex.errors.inputs import InvalidInput
 
@@ -79,8 +80,8 @@ class HistoryNotKept(QenexError, code="history_not_kept", http_status=409):
     """The account keeps no list of its balances: it was created without `history`."""
 
     def __init__(self, account_id: int) -> None:
-        super().__init__(f"{self.text} (account {account_id}; its balance at any time can be asked for with at=)")
-        self.account_id = account_id
+        self.account_id, self.address = account_id, address_text(account_id)
+        super().__init__(f"{self.text} (account {self.address}; its balance at any time can be asked for with at=)")
 
 
 class BatchRefused(QenexError, code="batch_refused", http_status=422):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qenex.eip55 import address_text
 from qenex.errors.base import QenexError
 
 if TYPE_CHECKING:
@@ -253,8 +254,8 @@ class AccountRefused(Rejected):
     """An account is missing, closed, restricted, or has not enough."""
 
     def __init__(self, row_id: int = 0, *, account_id: int = 0, row: int = 0, timestamp_ns: int = 0) -> None:
-        super().__init__(row_id, row=row, timestamp_ns=timestamp_ns, explanation=f"account {account_id}")
-        self.account_id = account_id
+        self.account_id, self.address = account_id, address_text(account_id)
+        super().__init__(row_id, row=row, timestamp_ns=timestamp_ns, explanation=f"account {self.address}")
 
 
 class AccountNotFound(AccountRefused, code="account_not_found", http_status=404, iso_reason="AC01"):
@@ -263,7 +264,7 @@ class AccountNotFound(AccountRefused, code="account_not_found", http_status=404,
     def __init__(self, row_id: int = 0, *, account_id: int = 0, row: int = 0, timestamp_ns: int = 0) -> None:
         """Takes the account as `account_id`, or as `row_id` where the row itself is the account's."""
         super().__init__(row_id, account_id=account_id or row_id, row=row, timestamp_ns=timestamp_ns)
-        self.args = (f"{self.text} ({self.account_id})",)
+        self.args = (f"{self.text} ({self.address})",)
 
 
 class DebitAccountNotFound(AccountRefused, code="debit_account_not_found", iso_reason="AC02"):

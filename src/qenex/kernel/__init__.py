@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qenex.kernel.address import to_account_id, to_address, transfer_hashes
+from qenex.kernel.balances import Net, is_debit_normal, net
 from qenex.kernel.objects import (
     Account,
     AccountBalance,
@@ -45,7 +46,7 @@ from qenex.kernel.rows import (
     U128_MAX,
     AccountFilterFlags,
     AccountFlags,
-    ChangeEventType,
+    ChangeEventKind,
     QueryFilterFlags,
     Restrictions,
     TransferFlags,
@@ -93,12 +94,13 @@ __all__ = [
     "AccountTerms",
     "BalanceAt",
     "ChangeEvent",
-    "ChangeEventType",
+    "ChangeEventKind",
     "ChangeEventsFilter",
     "ChangedAccount",
     "CreateAccountStatus",
     "CreateTransferStatus",
     "Ledger",
+    "Net",
     "Outcome",
     "QueryFilter",
     "QueryFilterFlags",
@@ -111,6 +113,8 @@ __all__ = [
     "from_decimals",
     "from_hex",
     "from_ints",
+    "is_debit_normal",
+    "net",
     "row_bytes",
     "to_account_id",
     "to_address",

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from Crypto.Hash import keccak
-
+from qenex.eip55 import PREFIX, address_text, checksummed
 from qenex.errors import InvalidAddress, InvalidId
 from qenex.kernel.rows import TRANSFER, U128_MAX, row_bytes
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-PREFIX: Final = "51454e58"
-"""`QENX`: the first four bytes of the address of every ledger account."""
 
 
 def to_address(account_id: int) -> str:
@@ -26,7 +22,7 @@ def to_address(account_id: int) -> str:
     """
     if not 0 <= account_id <= U128_MAX:
         raise InvalidId(account_id, "an account id lies between 0 and 2^128-1")
-    return _checksummed(f"{PREFIX}{account_id:032x}")
+    return address_text(account_id)
 
 
 def to_account_id(address: str) -> int:
@@ -40,17 +36,11 @@ def to_account_id(address: str) -> int:
     digits = address[2:]
     if address[:2] != "0x" or len(digits) != 40 or not set(digits) <= set("0123456789abcdefABCDEF"):
         raise InvalidAddress(address, "0x and 40 hexadecimal digits are wanted")
-    if digits not in (digits.lower(), digits.upper()) and address != _checksummed(digits.lower()):
+    if digits not in (digits.lower(), digits.upper()) and address != checksummed(digits.lower()):
         raise InvalidAddress(address, "its checksum is wrong (EIP-55): a digit or a letter's case was mistyped")
     if not digits.lower().startswith(PREFIX):
         raise InvalidAddress(address, f"accounts of this ledger begin with 0x{PREFIX}")
     return int(digits[len(PREFIX) :], 16)
-
-
-def _checksummed(digits: str) -> str:
-    """EIP-55: a letter is upper case where the same digit of the hash of the lower-case text is 8 or more."""
-    mask = keccak.new(digest_bits=256, data=digits.encode("ascii")).hexdigest()
-    return "0x" + "".join(d.upper() if m >= "8" else d for d, m in zip(digits, mask, strict=False))
 
 
 def transfer_hashes(transfers: NDArray[np.void]) -> list[bytes]:

@@ -17,7 +17,7 @@ from qenex.kernel import rows
 from qenex.kernel.rows import (
     AccountFilterFlags,
     AccountFlags,
-    ChangeEventType,
+    ChangeEventKind,
     QueryFilterFlags,
     Restrictions,
     TransferFlags,
@@ -197,7 +197,7 @@ class ChangeEvent(Record):
     transfer_code: int
     transfer_flags: TransferFlags
     ledger: int
-    type: ChangeEventType
+    kind: ChangeEventKind
     debit_account: ChangedAccount
     credit_account: ChangedAccount
     timestamp: int
@@ -304,5 +304,5 @@ _WRAPS: Final[dict[tuple[type[Record], str], Callable[[int], Any]]] = {
     (AccountTerms, "restrictions"): Restrictions,
     (Outcome, "status"): CreateTransferStatus,
     (ChangeEvent, "transfer_flags"): TransferFlags,
-    (ChangeEvent, "type"): ChangeEventType,
+    (ChangeEvent, "kind"): ChangeEventKind,
 }

@@ -170,7 +170,7 @@ CHANGE_EVENT: Final = _row(
         ("transfer_code", "<u2"),
         ("transfer_flags", "<u2"),
         ("ledger", "<u4"),
-        ("type", "u1"),
+        ("kind", "u1"),
         ("reserved", "u1", (39,)),
         ("debit_account", CHANGED_ACCOUNT),
         ("credit_account", CHANGED_ACCOUNT),
@@ -180,7 +180,7 @@ CHANGE_EVENT: Final = _row(
         ("credit_account_timestamp", "<u8"),
     ],
 )
-"""One change of the ledger: the transfer, and both accounts right after it; `type` is a `ChangeEventType`."""
+"""One change of the ledger: the transfer, and both accounts right after it; `kind` is a `ChangeEventKind`."""
 
 ACCOUNT_TERMS: Final = _row(
     64,
@@ -258,7 +258,7 @@ class Restrictions(IntFlag):
     NO_CREDIT = 1 << 1
 
 
-class ChangeEventType(IntEnum):
+class ChangeEventKind(IntEnum):
     """What a change of the ledger was."""
 
     SINGLE_PHASE = 0

@@ -16,7 +16,7 @@ from qenex.api.strict_json import decode
 from qenex.api.transfers import amount_minor
 from qenex.assets import Asset
 from qenex.errors import InvalidAmount, InvalidJson
-from qenex.kernel import U128_MAX
+from qenex.kernel import U128_MAX, AccountFlags
 
 minor_units = st.one_of(st.integers(0, U128_MAX), st.integers(0, 10**6), st.integers(2**53 - 5, 2**53 + 5))
 scales = st.integers(0, 38)
@@ -45,6 +45,15 @@ def test_a_digit_too_many_is_refused_never_rounded(minor: int, scale: int, digit
             read(digits, scale)
 
 
+@pytest.mark.parametrize(
+    "digits", ['"+5"', '"-0"', '"-0.00"', "-0", "-0.0", '" 5"', '"5 "', '"1e2"', '"0x5"', '"5."', '".5"']
+)
+def test_an_amount_is_digits_with_an_optional_fraction(digits: str) -> None:
+    with pytest.raises(InvalidAmount, match="digits and at most one point are wanted, without a sign") as caught:
+        read(digits, 2)
+    assert caught.value.code == "invalid_amount"
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_number_is_its_own_digits_or_none_at_all(number: float) -> None:
     digits = json.dumps(number)
@@ -55,10 +64,12 @@ def test_a_number_is_its_own_digits_or_none_at_all(number: float) -> None:
     assert Fraction(minor, 10**18) == Fraction(digits)
 
 
-@given(st.tuples(minor_units, minor_units, minor_units, minor_units), scales)
-def test_balances_in_major_and_in_minor_units_are_the_same(quantities: tuple[int, int, int, int], scale: int) -> None:
+@given(st.tuples(minor_units, minor_units, minor_units, minor_units), scales, st.sampled_from(AccountFlags))
+def test_balances_in_major_and_in_minor_units_are_the_same(
+    quantities: tuple[int, int, int, int], scale: int, flags: AccountFlags
+) -> None:
     asset = Asset(2_000, "X", scale)
-    shown = accounts.amounts(list(quantities), asset)
+    shown = accounts.amounts(list(quantities), asset, flags)
     for name in (*accounts.BALANCE_FIELDS, "posted", "available"):
         minor = int(shown[f"{name}_minor"])
         assert asset.to_text(minor) == shown[name]

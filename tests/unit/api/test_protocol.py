@@ -93,6 +93,52 @@ async def test_every_request_in_a_row_is_answered(door: Door) -> None:
     assert not transport.closing
 
 
+def posted(body: bytes, *, length: int | None = None) -> bytes:
+    return b"POST /health HTTP/1.1\r\nhost: a\r\ncontent-length: %d\r\n\r\n" % (length or len(body)) + body
+
+
+LONG = b"GET /health HTTP/1.1\r\nhost: a\r\nx-pad: " + b"p" * 2_000 + b"\r\n\r\n"
+MANY = LONG * (2 * HEAD_BYTES_MAX // len(LONG))
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        LONG[:-1],
+        LONG[:10],
+        LONG + posted(b"", length=10),
+        CHUNKED,
+        CHUNKED + b"1\r\n",
+        posted(b"x" * 2 * HEAD_BYTES_MAX) + b"GET /hea",
+        posted(b"x\n" * HEAD_BYTES_MAX) + LONG[:60],
+    ],
+    ids=["a head", "an address", "a body to come", "chunks to come", "a chunk", "behind a body", "behind lines"],
+)
+async def test_a_head_is_measured_without_the_requests_before_it(door: Door, last: bytes) -> None:
+    connection, transport = door.connect()
+    connection.data_received(MANY + last)
+    assert not transport.closing
+
+
+@pytest.mark.parametrize("piece", [1, 100, 10_000, 1_000_000])
+@pytest.mark.parametrize("before", [b"", LONG])
+@pytest.mark.parametrize("in_address", [True, False])
+async def test_a_head_of_the_largest_size_is_taken_and_one_more_byte_is_not(
+    door: Door, piece: int, before: bytes, *, in_address: bool
+) -> None:
+    for too_many in (0, 1):
+        connection, transport = door.connect()
+        room = HEAD_BYTES_MAX + too_many - len(b"/host: a\r\n")
+        if in_address:
+            head = b"GET /%b HTTP/1.1\r\nhost: a\r\n\r\n" % (b"p" * room)
+        else:
+            head = b"GET / HTTP/1.1\r\nhost: a\r\nx: %b\r\n\r\n" % (b"p" * (room - len(b"x: \r\n")))
+        stream = before + head
+        for at in range(0, len(stream), piece):
+            connection.data_received(stream[at : at + piece])
+        assert transport.closing == bool(too_many)
+
+
 async def test_an_answer_in_a_row_that_is_not_taken_ends_the_connection(door: Door) -> None:
     connection, transport = door.connect()
     connection.data_received(HEALTH * 3)

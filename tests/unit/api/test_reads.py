@@ -46,6 +46,20 @@ async def test_balances_are_qualified(api: Api) -> None:
     assert (await get(api, f"accounts/{bank['id']}/balance"))["posted"] == "-100.00"
 
 
+async def test_what_a_debited_account_has_is_what_was_debited_less_credits_and_their_holds(api: Api) -> None:
+    loan, customer = await api.account(credits_must_not_exceed_debits=True, history=True), await api.account()
+    await api.transfer(loan, customer, "100")
+    await api.transfer(loan, customer, "5", pending=True)
+    await api.transfer(customer, loan, "30", pending=True)
+    path = f"accounts/{loan['id']}"
+    for balance in (
+        (await get(api, path))["balance"],
+        await get(api, f"{path}/balance"),
+        (await get(api, f"{path}/balances"))["items"][0],
+    ):
+        assert (balance["posted"], balance["available"]) == ("100.00", "70.00")
+
+
 async def test_the_balance_at_a_time(api: Api) -> None:
     bank, customer = await api.account(), await api.account()
     moments = [(await api.transfer(bank, customer, "10")).json() for _ in range(3)]

@@ -15,14 +15,13 @@ from qenex.cli.rows_text import (
     parse_transfer,
     transfer_document,
 )
-from qenex.errors import ExceedsCredits, IdMustNotBeZero, InvalidAddress, InvalidId
+from qenex.errors import ExistsWithDifferentCode, IdMustNotBeZero, InvalidAddress, InvalidId
 from qenex.kernel import (
     ACCOUNT,
     EVENT_RESULT,
     TRANSFER,
     AccountFlags,
     CreateAccountStatus,
-    CreateTransferStatus,
     TransferFlags,
     from_ints,
     to_address,
@@ -61,8 +60,17 @@ def test_an_account_is_shown_in_major_units() -> None:
     assert document["address"] == to_address(5)
     assert (document["asset"], document["kind"]) == ("EUR", "2000 deposit")
     assert (document["credits_posted"], document["debits_pending"]) == ("11805916207174113034.24", "0.01")
+    assert (document["posted"], document["available"]) == ("11805916207174113034.24", "11805916207174113034.23")
     assert document["flags"] == ["debits_must_not_exceed_credits", "history"]
     assert document["created"] == "2018-04-01T00:00:31.000000007Z"
+
+
+def test_what_a_loan_has_is_on_the_debit_side() -> None:
+    row = np.zeros(1, dtype=ACCOUNT)
+    row["debits_posted"], row["credits_pending"] = from_ints([10_000]), from_ints([3_000])
+    row["ledger"], row["flags"] = 978, AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS
+    document = account_document(row[0])
+    assert (document["posted"], document["available"]) == ("100.00", "70.00")
 
 
 def test_a_transfer_is_shown_with_the_hash_of_its_row() -> None:
@@ -83,16 +91,16 @@ def test_times_keep_their_nanoseconds() -> None:
 
 def test_a_refusal_is_raised_as_its_class() -> None:
     result = np.zeros(1, dtype=EVENT_RESULT)
-    result["status"] = CreateTransferStatus.EXCEEDS_CREDITS
-    with pytest.raises(ExceedsCredits, match="id 7"):
-        check_created(result[0], 7, CreateTransferStatus)
+    result["status"] = CreateAccountStatus.EXISTS_WITH_DIFFERENT_CODE
+    with pytest.raises(ExistsWithDifferentCode, match=to_address(7)):
+        check_created(result[0], 7)
     result["status"] = CreateAccountStatus.ID_MUST_NOT_BE_ZERO
     with pytest.raises(IdMustNotBeZero):
-        check_created(result[0], 0, CreateAccountStatus)
+        check_created(result[0], 0)
 
 
 def test_what_was_there_is_told_from_what_is_new() -> None:
     result = np.zeros(1, dtype=EVENT_RESULT)
-    for status, new in ((CreateTransferStatus.CREATED, True), (CreateTransferStatus.EXISTS, False)):
+    for status, new in ((CreateAccountStatus.CREATED, True), (CreateAccountStatus.EXISTS, False)):
         result["status"] = status
-        assert check_created(result[0], 7, CreateTransferStatus) is new
+        assert check_created(result[0], 7) is new

@@ -24,7 +24,7 @@ from qenex.client.protocol import (
 )
 from qenex.client.session import Again, Request, Session
 from qenex.errors import BY_CODE, EngineError, InvalidRows, Rejected, UnexpectedReply
-from qenex.errors.engine import BY_NUMBER
+from qenex.errors.engine import BY_NUMBER, StorageError
 from qenex.kernel import CreateAccountStatus, CreateTransferStatus, SetAccountTermsStatus
 from tests.unit.client.peer import error_frame, frame
 
@@ -172,7 +172,7 @@ def test_every_error_of_the_protocol_becomes_its_class(number: int) -> None:
     session = Session("secret", "test", read_only=True, patience_s=1)
     request = Request(Operation.GET_STATUS, b"")
     session.start(request)
-    data = error_frame(number, request.number, "why", retry_after_us=2_000)
+    data = error_frame(number, request.number, "/there: why", retry_after_us=2_000)
     try:
         taken = session.received(decode_header(data), memoryview(data)[256:])
     except EngineError as error:
@@ -182,7 +182,11 @@ def test_every_error_of_the_protocol_becomes_its_class(number: int) -> None:
         found = request.last_error if isinstance(taken[1], Again) else taken[1]
     assert type(found) is BY_NUMBER[number]
     assert isinstance(found, EngineError)
-    assert (found.detail, found.retry_after_us) == ("why", 2_000)
+    assert str(found).endswith("/there: why")
+    if isinstance(found, StorageError):
+        assert (found.path, found.complaint) == ("/there", "why")
+    else:
+        assert (found.detail, found.retry_after_us) == ("/there: why", 2_000)
 
 
 @pytest.mark.parametrize("status", [*CreateAccountStatus, *CreateTransferStatus, *SetAccountTermsStatus])

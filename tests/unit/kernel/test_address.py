@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from qenex.eip55 import checksummed
 from qenex.errors import InvalidAddress, InvalidId, InvalidRows
 from qenex.kernel import ACCOUNT, TRANSFER, U128_MAX, from_ints, to_account_id, to_address, transfer_hashes
-from qenex.kernel.address import _checksummed
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ from qenex.kernel.address import _checksummed
     ],
 )
 def test_checksums_are_those_of_eip_55(address: str) -> None:
-    assert _checksummed(address[2:].lower()) == address
+    assert checksummed(address[2:].lower()) == address
 
 
 @given(st.integers(0, U128_MAX))

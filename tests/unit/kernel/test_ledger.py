@@ -33,8 +33,8 @@ from qenex.kernel import (
     AccountFlags,
     AccountTerms,
     BalanceAt,
+    ChangeEventKind,
     ChangeEventsFilter,
-    ChangeEventType,
     CreateAccountStatus,
     CreateTransferStatus,
     Ledger,
@@ -107,7 +107,7 @@ def test_objects_tell_the_story_of_a_ledger() -> None:
     assert ledger.query_accounts(QueryFilter(ledger=EUR)) == [one, two]
     assert ledger.query_transfers(QueryFilter(limit=1)) == [first]
     events = ledger.get_change_events(ChangeEventsFilter())
-    assert [event.type for event in events] == [ChangeEventType.TWO_PHASE_PENDING, ChangeEventType.TWO_PHASE_POSTED]
+    assert [event.kind for event in events] == [ChangeEventKind.TWO_PHASE_PENDING, ChangeEventKind.TWO_PHASE_POSTED]
     assert (events[1].credit_account.id, events[1].credit_account.credits_posted) == (2, 3)
 
 

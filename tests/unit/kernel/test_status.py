@@ -84,10 +84,7 @@ def test_rows_are_laid_out_as_the_kernels(name: str, dtype: np.dtype[np.void]) -
     fields = []
     for field, kind in re.findall(r"^        (\w+): ([^,\n]+),$", body[2], re.MULTILINE):
         array = re.fullmatch(r"\[u8; (\d+)\]", kind)
-        # `type` is a word of the Rust language, which is why only there the field is called `kind`.
-        fields.append(
-            ("type" if field == "kind" else field, np.dtype(("u1", int(array[1]))) if array else python_names[kind])
-        )
+        fields.append((field, np.dtype(("u1", int(array[1]))) if array else python_names[kind]))
     assert dtype == np.dtype(fields)
 
 

@@ -34,7 +34,8 @@ impl<D: Disk> Engine<D> {
         let failed = |text: String| (ErrorCode::Failed, text);
         let folder = core::str::from_utf8(request.rows).map_err(|_| failed("the path is not UTF-8".to_owned()))?;
         if !folder.starts_with('/') || folder.contains('\0') {
-            return Err(failed(format!("{folder:?} is no absolute path on the engine's machine")));
+            let text = format!("{folder}: is no absolute path on the engine's machine");
+            return Err((ErrorCode::BackupUnusable, text));
         }
         if self.backup.is_some() {
             return Err(failed("a backup is under way; one at a time".to_owned()));
@@ -46,14 +47,14 @@ impl<D: Disk> Engine<D> {
     }
 
     /// The backup is there, and has this path; or it is not, for this reason.
-    pub(super) fn backed_up(&mut self, result: Result<String, String>, actions: &mut Vec<Action>) {
+    pub(super) fn backed_up(&mut self, result: Result<String, Refusal>, actions: &mut Vec<Action>) {
         let Some(Waiting { connection, request, reply }) = self.backup.take() else { return };
         match result {
             Ok(folder) => {
                 let frame = Frame::copied(reply, folder.as_bytes());
                 actions.push(Action::Send { connection, frame });
             }
-            Err(why) => self.refuse(connection, &request, ErrorCode::Failed, why, actions),
+            Err((code, why)) => self.refuse(connection, &request, code, why, actions),
         }
     }
 }

@@ -88,7 +88,7 @@ pub enum Event<'a, D: Disk> {
     /// A job of [`Action::Checkpoint`] is over.
     Checkpointed(CheckpointDone),
     /// The job of [`Action::Backup`] is over: the folder, or why there is no backup.
-    BackedUp(Result<String, String>),
+    BackedUp(Result<String, (ErrorCode, String)>),
     /// What the job of [`Action::MakePages`] made.
     Pages(Pages),
     /// Time has passed, or there is [`Engine::has_work`].

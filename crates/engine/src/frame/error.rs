@@ -83,6 +83,8 @@ errors! {
     UnknownOutcome = 23, "unknown_outcome";
     /// An operation (such as backup) could not be carried out.
     Failed = 24, "failed";
+    /// The folder that a backup was to go to cannot be used.
+    BackupUnusable = 25, "backup_unusable";
 }
 
 impl fmt::Display for ErrorCode {

@@ -1,5 +1,7 @@
 //! The threads beside the core: one makes groups durable, one does what may take its time.
 
+use std::fs;
+use std::io::ErrorKind;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -12,6 +14,7 @@ use qenex_journal::log::{Appended, Journal, JournalError, PrepareJob, Progress, 
 
 use crate::engine::{BackupJob, CheckpointDone, CheckpointJob, Group};
 use crate::error::EngineError;
+use crate::frame::ErrorCode;
 
 /// What a thread has done.
 pub(super) enum Done<D: Disk> {
@@ -26,7 +29,7 @@ pub(super) enum Done<D: Disk> {
     /// Memory.
     Pages(Pages),
     /// A backup: the folder, or why there is none.
-    BackedUp(Result<String, String>),
+    BackedUp(Result<String, (ErrorCode, String)>),
 }
 
 /// Something to do in the background.
@@ -172,14 +175,27 @@ fn start_backup<D: Disk>(job: BackupJob, disk: D, report: Report<D>) -> bool {
     };
     match std::thread::Builder::new().name("backup".to_owned()).spawn(run) {
         Ok(_) => true,
-        Err(error) => again.done(Done::BackedUp(Err(format!("cannot start a thread: {error}")))),
+        Err(error) => again.done(Done::BackedUp(Err((ErrorCode::Failed, format!("cannot start a thread: {error}"))))),
     }
 }
 
-fn copy<D: Disk>(job: &BackupJob, disk: &D) -> Result<String, String> {
-    let target = FileDisk::new(&job.folder).map_err(|error| error.to_string())?;
-    backup(disk, &job.tip, &[], &target, |_| {}).map_err(|error| error.to_string())?;
-    Ok(job.folder.clone())
+fn copy<D: Disk>(job: &BackupJob, disk: &D) -> Result<String, (ErrorCode, String)> {
+    let folder = &job.folder;
+    let unusable = |why: String| (ErrorCode::BackupUnusable, format!("{folder}: {why}"));
+    let right = "a backup needs a folder that is new or empty";
+    // A disk lists its own files; here everything counts, or another's folders would become part of the backup.
+    match fs::read_dir(folder).map(|mut items| items.next()) {
+        Ok(None) => {}
+        Ok(Some(Ok(item))) => {
+            return Err(unusable(format!("is not empty, it holds {}; {right}", item.file_name().display())));
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Ok(Some(Err(error))) | Err(error) => return Err(unusable(format!("cannot be read: {error}; {right}"))),
+    }
+    let target = FileDisk::new(folder).map_err(|error| unusable(format!("cannot be made: {error}; {right}")))?;
+    backup(disk, &job.tip, &target, |_| {})
+        .map_err(|error| (ErrorCode::Failed, format!("{folder}: the backup was not finished: {error}")))?;
+    Ok(folder.clone())
 }
 
 fn prepare<D: Disk>(mut job: PrepareJob<D>) -> Result<bool, EngineError> {

@@ -119,6 +119,13 @@ mod tests {
     }
 
     #[test]
+    fn takes_the_memory_that_the_limits_say() {
+        let page = include_str!("../../../../spec/limits.md");
+        let said = format!("| pending transfers that are open | memory: {} bytes each, ", size_of::<Open>());
+        assert!(page.contains(&said), "{said}");
+    }
+
+    #[test]
     fn expire_in_order_of_expiry_then_creation() {
         let keys = Keys::new([1; 16]);
         let mut pending = Pending::default();

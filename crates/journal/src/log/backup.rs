@@ -8,7 +8,7 @@ use super::files::{self, name_of};
 use super::journal::write_birth;
 use super::manifest::{Copied, MANIFEST_NAME, Manifest};
 use super::{FOLDER, FileHeader, Group, JournalError, Result, Tip, VerifyProgress, verify};
-use crate::disk::{AlignedBuffer, Caching, Disk, DiskFile, folder_of};
+use crate::disk::{AlignedBuffer, Caching, Disk, DiskFile};
 
 const COPY_BYTES: usize = 1 << 20;
 const TEMPORARY: &str = "manifest.tmp";
@@ -37,9 +37,8 @@ pub struct Restored {
     pub tip: Tip,
 }
 
-/// Copies the journal up to `tip`, which is synced, and the files `extra` (sealed segments, a
-/// checkpoint; they do not change any more) to an empty disk. The journal may go on meanwhile. `progress` gets
-/// the bytes copied so far.
+/// Copies the journal up to `tip`, which is synced, to an empty disk. The journal may go on meanwhile. `progress` gets the
+/// bytes copied so far. What is derived from the journal is not copied: a restore could not tell whether it is right.
 ///
 /// # Errors
 /// [`JournalError::Backup`] if the target is not empty, or the disks'. What was copied stays, without a
@@ -47,7 +46,6 @@ pub struct Restored {
 pub fn backup<D: Disk, T: Disk>(
     source: &D,
     tip: &Tip,
-    extra: &[String],
     target: &T,
     mut progress: impl FnMut(u64),
 ) -> Result<BackupReport> {
@@ -59,17 +57,17 @@ pub fn backup<D: Disk, T: Disk>(
     };
     let mut manifest = Manifest::new(last.header.book, last.header.incarnation, last.header.journal, tip);
     let mut copied = 0;
-    make_folders(target, chain.iter().map(|file| file.name.as_str()).chain(extra.iter().map(String::as_str)))?;
-    let journal = chain[..count].iter().map(|file| (&file.name, (file.header.file == tip.file).then_some(tip.offset)));
-    for (name, length) in journal.chain(extra.iter().map(|name| (name, None))) {
-        let file = copy(source, name, length, target, |bytes| {
+    make_folder(target)?;
+    for file in &chain[..count] {
+        let length = (file.header.file == tip.file).then_some(tip.offset);
+        let file = copy(source, &file.name, length, target, |bytes| {
             copied += bytes;
             progress(copied);
             Ok(())
         })?;
         manifest.files.push(file);
     }
-    sync_folders(target, manifest.files.iter().map(|file| file.name.as_str()))?;
+    sync_folders(target)?;
     let file = target.create(TEMPORARY, Caching::Cached)?;
     file.write_at(0, manifest.to_text().as_bytes())?;
     file.sync()?;
@@ -135,7 +133,7 @@ pub fn restore<D: Disk, T: Disk>(
     // Without its first file a journal does not open, so that one is written last: a restore that is
     // interrupted leaves nothing that could be taken for the old incarnation going on.
     let first = name_of(1);
-    make_folders(target, names.iter().copied())?;
+    make_folder(target)?;
     let (last, others): (Vec<_>, Vec<_>) = manifest.files.iter().partition(|file| file.name == first);
     for file in others {
         expect(file, copy(source, &file.name, None, target, &mut passed)?)?;
@@ -159,7 +157,7 @@ pub fn restore<D: Disk, T: Disk>(
     for file in last {
         expect(file, copy(source, &file.name, None, target, &mut passed)?)?;
     }
-    sync_folders(target, names.iter().copied())?;
+    sync_folders(target)?;
     let (book, parent_incarnation) = (manifest.book, manifest.incarnation);
     Ok(Restored { book, incarnation, parent_incarnation, tip: report.tip })
 }
@@ -246,18 +244,12 @@ fn expect(said: &Copied, found: Copied) -> Result<()> {
     Err(JournalError::Backup(what))
 }
 
-fn make_folders<'a, T: Disk>(target: &T, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let folders: BTreeSet<&str> = names.map(folder_of).filter(|folder| !folder.is_empty()).collect();
-    for folder in folders {
-        target.create_folder(folder)?;
-    }
+fn make_folder<T: Disk>(target: &T) -> Result<()> {
+    target.create_folder(FOLDER)?;
     Ok(target.sync_folder("")?)
 }
 
-fn sync_folders<'a, T: Disk>(target: &T, names: impl Iterator<Item = &'a str>) -> Result<()> {
-    let folders: BTreeSet<&str> = names.map(folder_of).collect();
-    for folder in folders {
-        target.sync_folder(folder)?;
-    }
-    Ok(())
+fn sync_folders<T: Disk>(target: &T) -> Result<()> {
+    target.sync_folder("")?;
+    Ok(target.sync_folder(FOLDER)?)
 }

@@ -2,12 +2,15 @@
 
 use core::fmt::Write as _;
 
+use super::files::name_of;
 use super::header::{Hash, sha256};
 use super::{JournalError, Result, Tip};
 
 /// The manifest's name in a backup. Written last: a backup without one is not complete.
 pub const MANIFEST_NAME: &str = "manifest.txt";
 const FIRST_LINE: &str = "QENEX-BACKUP 1";
+/// Lines before it: the first, then book, incarnation, journal, group, entry, hash.
+const FIRST_FILE_LINE: usize = 8;
 
 /// A file of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,10 +90,19 @@ impl Manifest {
         if end != format!("end {}\n", hex(&sha256(body.as_bytes()))) {
             return refuse(lines, "the hash of its lines does not match");
         }
-        match Self::parse_body(body) {
-            Ok(manifest) => Ok(manifest),
-            Err(line) => refuse(line, "it is not what its place asks for"),
+        let manifest = match Self::parse_body(body) {
+            Ok(manifest) => manifest,
+            Err(line) => return refuse(line, "it is not what its place asks for"),
+        };
+        // Only the journal is verified before it is believed, so that nothing else may be named, and be written.
+        for (index, file) in manifest.files.iter().enumerate() {
+            let wanted = name_of(index as u64 + 1);
+            if file.name != wanted {
+                let line = FIRST_FILE_LINE + index;
+                return refuse(line, &format!("it names {:?}, and only {wanted} can be here", file.name));
+            }
         }
+        Ok(manifest)
     }
 
     /// Parses the lines between the first and the last; on failure tells which line.

@@ -8,13 +8,11 @@ fn backed_up() -> (SimDisk, SimDisk, Tip) {
     let mut random = Random::new(8);
     append_random(&mut journal, &mut random, 9);
     let tip = *journal.tip();
-    disk.create_folder("segments").expect("made");
-    disk.create("segments/1.qxs", Caching::Cached).expect("made").write_at(0, b"sealed").expect("written");
     // The journal goes on: what comes after the tip is not in the backup.
     append_random(&mut journal, &mut random, 5);
     let target = SimDisk::new();
     let mut copied = 0;
-    let report = backup(&disk, &tip, &["segments/1.qxs".to_owned()], &target, |bytes| copied = bytes).expect("copied");
+    let report = backup(&disk, &tip, &target, |bytes| copied = bytes).expect("copied");
     assert_eq!((report.group, report.bytes), (tip.number, copied));
     (disk, target, tip)
 }
@@ -37,7 +35,6 @@ fn a_restore_is_another_life_with_its_parent_recorded() {
     assert_eq!(last.0, last.1, "it hears of every byte");
     let restored = restored.expect("restored");
     assert_eq!((restored.parent_incarnation, restored.tip.number, groups), ([0x11; 16], tip.number, tip.number));
-    assert_eq!(target.contents("segments/1.qxs").expect("there"), b"sealed");
     let mut journal = start(&target);
     append_random(&mut journal, &mut Random::new(1), 3);
     let header = journal.header();
@@ -51,7 +48,7 @@ fn a_restore_is_another_life_with_its_parent_recorded() {
 #[test]
 fn a_damaged_backup_is_refused_before_anything_is_written() {
     let (_, saved, _) = backed_up();
-    let names = [MANIFEST_NAME, "segments/1.qxs", "journal/000000000001.qxj", "journal/000000000003.qxj"];
+    let names = [MANIFEST_NAME, "journal/000000000001.qxj", "journal/000000000003.qxj"];
     for name in names {
         let length = saved.contents(name).expect("there").len();
         for at in (0..length).step_by(length.div_ceil(40)) {
@@ -65,6 +62,44 @@ fn a_damaged_backup_is_refused_before_anything_is_written() {
     saved.remove(MANIFEST_NAME).expect("removed");
     let error = restore(&saved, &SimDisk::new(), [0x22; 16], 7, |_| Ok(())).expect_err("no manifest");
     assert!(error.to_string().contains("not finished"), "{error}");
+}
+
+#[test]
+fn a_manifest_may_name_the_files_of_the_journal_and_nothing_else() {
+    let (_, saved, _) = backed_up();
+    let text = String::from_utf8(saved.contents(MANIFEST_NAME).expect("there")).expect("text");
+    let body = text.split_once("end ").expect("an end").0;
+    let sum = crate::log::manifest::hex(&crate::log::header::sha256(b"forged"));
+    let (one, three) = ("journal/000000000001.qxj", "journal/000000000003.qxj");
+    for name in [
+        "checkpoints/1.qxc",
+        "segments/1.qxs",
+        "owner.token",
+        "../owner.token",
+        "journal/../owner.token",
+        "/etc/passwd",
+        "journal/cut-1.bin",
+        "LOCK",
+        one,
+    ] {
+        let added = format!("{body}file {sum} 6 {name}\n");
+        let (renamed, missing) = (body.replace(three, name), body.replace(one, name));
+        for forged in [added, renamed, missing].into_iter().filter(|forged| forged != body) {
+            let bad = saved.copy();
+            if !name.contains("..") && !name.starts_with('/') && bad.contents(name).is_none() {
+                bad.create_folder(crate::disk::folder_of(name)).ok();
+                bad.create(name, Caching::Cached).expect("made").write_at(0, b"forged").expect("written");
+            }
+            bad.remove(MANIFEST_NAME).expect("removed");
+            let end = crate::log::manifest::hex(&crate::log::header::sha256(forged.as_bytes()));
+            let whole = format!("{forged}end {end}\n");
+            bad.create(MANIFEST_NAME, Caching::Cached).expect("made").write_at(0, whole.as_bytes()).expect("written");
+            let target = SimDisk::new();
+            let error = restore(&bad, &target, [0x22; 16], 7, |_| Ok(())).expect_err(name).to_string();
+            assert!(error.contains(&format!("{name:?}")) && error.contains("can be here"), "{name}: {error}");
+            assert!(target.list("").expect("listed").is_empty());
+        }
+    }
 }
 
 #[test]
@@ -105,7 +140,7 @@ fn a_restore_that_is_stopped_does_not_open_as_the_old_life() {
 #[test]
 fn a_target_that_is_used_and_an_incarnation_that_is_not_new_are_refused() {
     let (disk, saved, tip) = backed_up();
-    assert!(matches!(backup(&disk, &tip, &[], &saved, |_| {}), Err(JournalError::Backup(_))));
+    assert!(matches!(backup(&disk, &tip, &saved, |_| {}), Err(JournalError::Backup(_))));
     assert!(matches!(restore(&saved, &disk, [0x22; 16], 7, |_| Ok(())), Err(JournalError::Backup(_))));
     for incarnation in [[0; 16], [0x11; 16]] {
         let restored = restore(&saved, &SimDisk::new(), incarnation, 7, |_| Ok(()));
