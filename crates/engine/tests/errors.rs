@@ -8,7 +8,7 @@ use common::{SECRET, account, transfer};
 use qenex_engine::clock::SECOND_NS;
 use qenex_engine::engine::Event;
 use qenex_engine::frame::{
-    BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, Status, checksum,
+    BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, PATH_MAX, Status, TEXT_MAX, checksum,
 };
 use qenex_engine::ids::reserved_high;
 use qenex_engine::limits::{HELLO_WITHIN_NS, Limits};
@@ -352,4 +352,25 @@ fn a_session_is_opened_also_while_the_clock_is_unconfirmed_and_takes_no_time_fro
     let write = Header { session, ..header(Operation::CreateAccounts, 2) };
     let refused = desk.ask(connection, &request(write, account(3).as_bytes()));
     assert_eq!(refused.header().error, ErrorCode::ClockUnconfirmed.number());
+}
+
+#[test]
+fn what_an_error_says_is_bounded_whatever_was_asked() {
+    let mut desk = desk();
+    let connection = desk.greet(SESSION, SECRET);
+    let length = |extra: usize| PATH_MAX + extra;
+    let path = |begin: &str, fill: &str, length: usize| [begin, &fill.repeat(length / fill.len())].concat();
+    // Not absolute, of quotes that a text escapes; absolute; longer than any path is.
+    for path in [path("a", "\"", length(0) - 1), path("a", "é", BODY_MAX - 1), path("/", "é", length(1))] {
+        let refused = desk.ask(connection, &request(header(Operation::Backup, 9), path.as_bytes()));
+        assert_eq!(refused.header().error, ErrorCode::Failed.number());
+        assert!(refused.body().len() <= TEXT_MAX, "{} bytes", refused.body().len());
+        assert!(str::from_utf8(refused.body()).is_ok(), "a text is cut between two characters");
+    }
+    let text = "é".repeat(TEXT_MAX);
+    let cut = Frame::error(&header(Operation::Backup, 9), ErrorCode::Failed, 0, &text);
+    let cut = str::from_utf8(cut.body()).unwrap();
+    assert!(cut.ends_with("é…") && (TEXT_MAX - 4..=TEXT_MAX).contains(&cut.len()), "{}", cut.len());
+    let whole = Frame::error(&header(Operation::Backup, 9), ErrorCode::Failed, 0, &text[..TEXT_MAX]);
+    assert_eq!(whole.body(), &text.as_bytes()[..TEXT_MAX]);
 }

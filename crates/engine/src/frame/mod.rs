@@ -32,6 +32,10 @@ pub const BODY_MAX: usize = FRAME_MAX - HEADER_LENGTH;
 pub const CONTEXT_MAX: usize = 256;
 /// Microseconds that a request may ask to wait for others at most.
 pub const LINGER_MAX_US: u32 = 1_000;
+/// Bytes of an error frame's text at most; what is longer is cut.
+pub const TEXT_MAX: usize = 4_096;
+/// Bytes of a path in a request at most: as many as Linux takes.
+pub const PATH_MAX: usize = 4_095;
 /// Requests of one session that can be unanswered at most.
 pub const WINDOW_MAX: u32 = 64;
 
