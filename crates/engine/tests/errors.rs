@@ -50,16 +50,40 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
         let connection = desk.connect();
         desk.ask(
             connection,
-            &hello(SESSION, SECRET, HelloRow { versions_min: 2, versions_max: 3, ..HelloRow::default() }),
+            &hello(SESSION, SECRET, HelloRow { versions_min: 3, versions_max: 4, ..HelloRow::default() }),
         )
     }),
     (ErrorCode::UnsupportedVersion, |desk| {
         let connection = desk.connect();
-        desk.ask(connection, &resealed(hello(SESSION, SECRET, HelloRow::default()), |frame| frame[8] = 2))
+        desk.ask(connection, &resealed(hello(SESSION, SECRET, HelloRow::default()), |frame| frame[8] = 1))
     }),
     (ErrorCode::Unauthenticated, |desk| {
         let connection = desk.connect();
         desk.ask(connection, &hello(SESSION, b"guessed", HelloRow::default()))
+    }),
+    (ErrorCode::Unauthenticated, |desk| {
+        // The name of a credential is no secret: it takes the proof.
+        let connection = desk.connect();
+        let hello = hello(SESSION, SECRET, HelloRow::default());
+        assert_eq!(desk.ask(connection, &hello).header().kind(), Some(Kind::Challenge));
+        desk.ask(connection, Frame::copied(Header::of(Kind::Proof), &[1; 32]).bytes())
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        let connection = desk.connect();
+        desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()));
+        desk.ask(connection, Frame::copied(Header::of(Kind::Proof), &[1; 33]).bytes())
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        // A proof is of something.
+        let connection = desk.connect();
+        desk.ask(connection, Frame::copied(Header::of(Kind::Proof), &[1; 32]).bytes())
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        // Who is let guess has one guess.
+        let connection = desk.connect();
+        let hello = hello(SESSION, SECRET, HelloRow::default());
+        desk.ask(connection, &hello);
+        desk.ask(connection, &hello)
     }),
     (ErrorCode::Unauthenticated, |desk| {
         let connection = desk.connect();
@@ -72,7 +96,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
     }),
     (ErrorCode::Forbidden, |desk| {
         let connection = desk.connect();
-        desk.ask(connection, &hello([6; 16], READER, HelloRow::default()))
+        desk.introduce(connection, &hello([6; 16], READER, HelloRow::default()), READER)
     }),
     (ErrorCode::Forbidden, |desk| {
         let connection = desk.greet([0; 16], READER);
@@ -86,7 +110,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
         let connection = desk.connect();
         let mut frame = hello(SESSION, SECRET, HelloRow::default());
         frame = resealed(frame, |frame| frame[16..32].fill(0xB1));
-        desk.ask(connection, &frame)
+        desk.introduce(connection, &frame, SECRET)
     }),
     (ErrorCode::UnknownOperation, |desk| {
         let connection = desk.greet(SESSION, SECRET);
@@ -121,7 +145,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
             desk.greet(SESSION, SECRET);
         }
         let connection = desk.connect();
-        desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()))
+        desk.introduce(connection, &hello(SESSION, SECRET, HelloRow::default()), SECRET)
     }),
     (ErrorCode::Busy, |desk| {
         let connections: Vec<_> = (0..=Limits::default().strangers_max).map(|_| desk.connect()).collect();
@@ -140,7 +164,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
     (ErrorCode::SessionExpired, |desk| {
         let connection = desk.connect();
         let frame = resealed(hello([77; 16], SECRET, HelloRow::default()), |frame| frame[13] = Header::RESUME);
-        desk.ask(connection, &frame)
+        desk.introduce(connection, &frame, SECRET)
     }),
     (ErrorCode::SessionExpired, |desk| {
         let connection = desk.greet(SESSION, SECRET);
