@@ -9,6 +9,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from qenex.client.credentials import check_ours
 from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome
 from qenex.settings import Settings, template
 
@@ -41,10 +42,13 @@ def initialise(home: str | os.PathLike[str] | Settings | None = None) -> Initial
 
     Raises:
         InvalidSettings: the settings of the home are wrong.
-        InvalidHome: something else stands where a folder or a file should be.
+        InvalidHome: something else stands where a folder or a file should be, or others may write to it.
     """
     settings = home if isinstance(home, Settings) else Settings.load({"home": home})
-    created = [folder for folder in (settings.home, settings.books_folder, settings.run_folder) if _folder(folder)]
+    folders = (settings.home, settings.books_folder, settings.run_folder)
+    created = [folder for folder in folders if _folder(folder)]
+    for path in (*folders, settings.file):
+        check_ours(path)
     if _file(settings.file, template()):
         created.append(settings.file)
     if _file(settings.owner_token_file, f"{TOKEN_PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n"):
@@ -69,6 +73,7 @@ def owner_token(settings: Settings) -> str:
         raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
     if mode & 0o077:
         raise CredentialExposed(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+    check_ours(path)
     digits = token.removeprefix(TOKEN_PREFIX)
     if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
         raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")

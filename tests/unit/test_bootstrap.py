@@ -57,6 +57,17 @@ def test_a_credential_that_others_can_read_is_refused(tmp_path: Path) -> None:
         initialise(tmp_path)
 
 
+@pytest.mark.parametrize("place", [".", "books", "run", "qenex.toml"])
+def test_a_home_that_others_may_write_to_is_refused(tmp_path: Path, place: str) -> None:
+    initialise(tmp_path)
+    (tmp_path / place).chmod(0o770)
+    right = "600" if place.endswith("toml") else "700"
+    with pytest.raises(InvalidHome, match=rf"{tmp_path / place}: mode 770 .*`chmod {right}` it"):
+        initialise(tmp_path)
+    (tmp_path / place).chmod(0o755)
+    initialise(tmp_path)
+
+
 @pytest.mark.parametrize("content", ["", "qnx_owner_", "qnx_owner_" + "g" * 64, "hello", "qnx_owner_" + "0" * 63, "é"])
 def test_a_damaged_credential_is_refused_and_kept(tmp_path: Path, content: str) -> None:
     settings = initialise(tmp_path).settings
