@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from qenex.client.credentials import check_ours
-from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
 from qenex.settings import Settings, template
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no 
 
 TOKEN_BYTES = 32
 """Random bytes of a credential: 256 bits."""
+
+SPARE_BYTES = 4_096
+"""Space that is kept for each run file; they take a few hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ def initialise(home: str | os.PathLike[str] | Settings | None = None) -> Initial
     created = [folder for folder in folders if _folder(folder)]
     for path in (*folders, settings.file):
         check_ours(path)
+    for path in (settings.engine_file, settings.http_file):
+        _keep_space(path)
     if _file(settings.file, template()):
         created.append(settings.file)
     if _file(settings.owner_token_file, f"{TOKEN_PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n"):
@@ -111,10 +118,41 @@ def allow_many_files() -> None:
 
 
 def write_run_file(path: Path, content: dict[str, object]) -> None:
-    """Publishes addresses and process id of a server, whole or not at all."""
+    """Publishes addresses and process id of a server, whole or not at all.
+
+    On a full disk, where a book can still be read, it uses up the space that `initialise` has kept.
+
+    Raises:
+        StorageFailed: the disk refused.
+    """
+    text = (json.dumps(content, indent=2) + "\n").encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        try:
+            temporary.write_bytes(text)
+        except OSError as error:
+            spare = _spare(path)
+            if error.errno != errno.ENOSPC or not spare.exists():
+                raise
+            spare.replace(temporary)
+            with temporary.open("r+b") as file:
+                file.write(text.ljust(SPARE_BYTES))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageFailed(path, f"cannot be written: {error.strerror}") from error
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".spare-{path.name}")
+
+
+def _keep_space(path: Path) -> None:
+    """Takes the space that a run file needs, for when there is none; without any it is kept another time."""
+    spare = _spare(path)
+    if not spare.exists():
+        with suppress(OSError):
+            spare.write_bytes(b" " * SPARE_BYTES)
 
 
 def _folder(path: Path) -> bool:
