@@ -221,7 +221,7 @@ impl<D: Disk> Engine<D> {
     }
 }
 
-/// Whether it is the name of a credential or the proof that is wrong, nobody is told.
+/// What is said to who names no credential that is known, or does not prove it.
 fn unauthenticated() -> Refusal {
     (ErrorCode::Unauthenticated, "the credential is not known here".to_owned())
 }
