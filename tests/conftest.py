@@ -47,6 +47,11 @@ def run_python(*arguments: object, timeout: float = START_SECONDS) -> subprocess
     )
 
 
+def published(run_folder: Path) -> list[Path]:
+    """What processes have left in it, beside the space that is kept for a full disk."""
+    return [path for path in run_folder.iterdir() if not path.name.startswith(".spare-")]
+
+
 @dataclass
 class EngineProcess:
     """An engine with a home of its own: `python -m core.financial_engine` on any free port."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome
+from qenex.client.credentials import check_ours
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
 from qenex.settings import Settings, template
 
 if TYPE_CHECKING:
@@ -20,6 +23,9 @@ TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no 
 
 TOKEN_BYTES = 32
 """Random bytes of a credential: 256 bits."""
+
+SPARE_BYTES = 4_096
+"""Space that is kept for each run file; they take a few hundred bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,16 @@ def initialise(
 
     Raises:
         InvalidSettings: the settings of the home are wrong.
-        InvalidHome: something else stands where a folder or a file should be.
+        InvalidHome: something else stands where a folder or a file should be, or others may write to it.
         CredentialMissing: there is a book, and no credential.
     """
     settings = home if isinstance(home, Settings) else Settings.load({"home": home})
-    created = [folder for folder in (settings.home, settings.books_folder, settings.run_folder) if _folder(folder)]
+    folders = (settings.home, settings.books_folder, settings.run_folder)
+    created = [folder for folder in folders if _folder(folder)]
+    for path in (*folders, settings.file):
+        check_ours(path)
+    for path in (settings.engine_file, settings.http_file):
+        _keep_space(path)
     if _file(settings.file, template()):
         created.append(settings.file)
     if not settings.owner_token_file.exists() and not replace_lost_credential:
@@ -81,6 +92,7 @@ def owner_token(settings: Settings) -> str:
         raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
     if mode & 0o077:
         raise CredentialExposed(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+    check_ours(path)
     digits = token.removeprefix(TOKEN_PREFIX)
     if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
         raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")
@@ -118,10 +130,41 @@ def allow_many_files() -> None:
 
 
 def write_run_file(path: Path, content: dict[str, object]) -> None:
-    """Publishes addresses and process id of a server, whole or not at all."""
+    """Publishes addresses and process id of a server, whole or not at all.
+
+    On a full disk, where a book can still be read, it uses up the space that `initialise` has kept.
+
+    Raises:
+        StorageFailed: the disk refused.
+    """
+    text = (json.dumps(content, indent=2) + "\n").encode()
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    try:
+        try:
+            temporary.write_bytes(text)
+        except OSError as error:
+            spare = _spare(path)
+            if error.errno != errno.ENOSPC or not spare.exists():
+                raise
+            spare.replace(temporary)
+            with temporary.open("r+b") as file:
+                file.write(text.ljust(SPARE_BYTES))
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise StorageFailed(path, f"cannot be written: {error.strerror}") from error
+
+
+def _spare(path: Path) -> Path:
+    return path.with_name(f".spare-{path.name}")
+
+
+def _keep_space(path: Path) -> None:
+    """Takes the space that a run file needs, for when there is none; without any it is kept another time."""
+    spare = _spare(path)
+    if not spare.exists():
+        with suppress(OSError):
+            spare.write_bytes(b" " * SPARE_BYTES)
 
 
 def _folder(path: Path) -> bool:

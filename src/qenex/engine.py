@@ -9,11 +9,11 @@ import os
 import select
 import signal
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
 from qenex import bootstrap, parent, progress
-from qenex.errors import QenexError
+from qenex.errors import QenexError, StorageFailed
 from qenex.exits import ExitCode, exit_code
 from qenex.kernel import _native
 from qenex.settings import from_arguments
@@ -94,7 +94,8 @@ def _replaying(settings: Settings, stop: int, show: Tell | None) -> Iterator[Tel
     def tell(done: int, total: int) -> None:
         if select.select([stop], [], [], 0)[0]:
             raise _AskedToStop
-        bootstrap.write_run_file(settings.replay_file, {"pid": os.getpid(), "done": done, "total": total})
+        with suppress(StorageFailed):  # it is for show: a full disk is no reason not to start
+            bootstrap.write_run_file(settings.replay_file, {"pid": os.getpid(), "done": done, "total": total})
         if show is not None:
             show(done, total)
 

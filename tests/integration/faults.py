@@ -150,6 +150,49 @@ def other_clock(folder: Path, ahead_s: int = 0) -> dict[str, str]:
     return {"LD_PRELOAD": str(_library(folder / "clock", OTHER_CLOCK)), "CLOCK_AHEAD_S": str(ahead_s)}
 
 
+FULL_DISK: Final = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+typedef ssize_t (*writer)(int, const void *, size_t);
+typedef ssize_t (*writer_at)(int, const void *, size_t, off_t);
+
+/* What was allocated can be written again; the streams of the process go elsewhere. */
+static int grows(int file, off_t end) {
+    struct stat status;
+    return file > 2 && !fstat(file, &status) && S_ISREG(status.st_mode) && end > status.st_size;
+}
+
+static ssize_t full(void) {
+    errno = ENOSPC;
+    return -1;
+}
+
+ssize_t write(int file, const void *bytes, size_t count) {
+    static writer real;
+    if (!real) real = (writer)dlsym(RTLD_NEXT, "write");
+    return grows(file, lseek(file, 0, SEEK_CUR) + (off_t)count) ? full() : real(file, bytes, count);
+}
+
+ssize_t pwrite64(int file, const void *bytes, size_t count, off_t offset) {
+    static writer_at real;
+    if (!real) real = (writer_at)dlsym(RTLD_NEXT, "pwrite64");
+    return grows(file, offset + (off_t)count) ? full() : real(file, bytes, count, offset);
+}
+"""
+"""No file can grow."""
+
+
+def full_disk(folder: Path) -> dict[str, str]:
+    """Variables with which a process and its children find every disk full."""
+    return {"LD_PRELOAD": str(_library(folder / "full", FULL_DISK)), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 def _library(path: Path, program: str) -> Path:
     source, library = path.with_suffix(".c"), path.with_suffix(".so")
     source.write_text(program, encoding="ascii")

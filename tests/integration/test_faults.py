@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -19,7 +20,7 @@ from qenex.client.protocol import Operation
 from qenex.errors import EngineError, StorageFull, UnknownOutcome
 from qenex.exits import ExitCode
 from qenex.kernel import BATCH_MAX, ID, TRANSFER, AccountFlags, CreateTransferStatus, from_ints
-from tests.conftest import ROOT, EngineProcess, new_engine, process_environment
+from tests.conftest import ROOT, START_SECONDS, EngineProcess, HttpProcess, new_engine, process_environment
 from tests.integration.faults import SmallDisk, injected, library_of_short_calls, may_mount
 
 if TYPE_CHECKING:
@@ -250,6 +251,54 @@ def test_a_full_disk_is_no_obstacle_to_a_clean_end(disk: InjectedFullDisk) -> No
     with connect(engine) as client:
         assert client.balance(PAYEE).posted_minor == paid
         payment(client, 1)
+
+
+def test_an_http_process_that_starts_while_the_disk_is_full_serves_reads_and_writes_once_there_is_space(
+    tmp_path: Path,
+) -> None:
+    disk = InjectedFullDisk(tmp_path)
+    http = HttpProcess(disk.engine.settings)
+    try:
+        with connect(disk.engine) as client:
+            open_accounts(client)
+            with full_and_refusing(disk, client) as paid:
+                http.start()
+                with api_of(http) as api:
+                    assert api.get("/health").json() == {"live": True, "ready": True, "writable": False}
+                    assert balance_of(api, PAYEE) == paid
+                    for _ in range(2):
+                        refused = pay(api)
+                        assert (refused.status_code, refused.json()["code"]) == (507, StorageFull.code)
+                    assert balance_of(api, PAYEE) == paid, "what was refused has not happened"
+            for _ in range(TRIES_MAX):
+                if client.status().is_writable:
+                    break
+        with api_of(http) as api:
+            made = pay(api)
+            assert made.status_code == 201, made.text
+            assert balance_of(api, PAYEE) == paid + 1
+    finally:
+        for process in (http, disk.engine):
+            if process.process is not None:
+                process.kill()
+
+
+def api_of(http: HttpProcess) -> httpx.Client:
+    headers = {"authorization": f"Bearer {http.token}"}
+    return httpx.Client(base_url=f"http://{http.address}", headers=headers, timeout=START_SECONDS)
+
+
+def pay(api: httpx.Client) -> httpx.Response:
+    """One minor unit."""
+    body = {"from": str(PAYER), "to": str(PAYEE), "amount": "0.01", "token": "EUR"}
+    return api.post("/api/v1/transaction", json=body)
+
+
+def balance_of(api: httpx.Client, account: int) -> int:
+    """In minor units."""
+    answer = api.get(f"/api/v1/accounts/{account}/balance")
+    assert answer.status_code == 200, answer.text
+    return int(answer.json()["posted_minor"])
 
 
 def shown(engine: EngineProcess) -> dict[str, Any]:

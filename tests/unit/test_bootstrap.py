@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
-from qenex.bootstrap import book_folder, initialise, owner_token
-from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from qenex.bootstrap import SPARE_BYTES, book_folder, initialise, owner_token, write_run_file
+from qenex.client.credentials import find_address
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
 
 
 def test_a_new_home_is_closed_to_others(tmp_path: Path) -> None:
@@ -55,6 +56,42 @@ def test_a_credential_that_others_can_read_is_refused(tmp_path: Path) -> None:
         owner_token(settings)
     with pytest.raises(CredentialExposed, match="chmod 600"):
         initialise(tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "books", "run", "qenex.toml"])
+def test_a_home_that_others_may_write_to_is_refused(tmp_path: Path, place: str) -> None:
+    initialise(tmp_path)
+    (tmp_path / place).chmod(0o770)
+    right = "600" if place.endswith("toml") else "700"
+    with pytest.raises(InvalidHome, match=rf"{tmp_path / place}: mode 770 .*`chmod {right}` it"):
+        initialise(tmp_path)
+    (tmp_path / place).chmod(0o755)
+    initialise(tmp_path)
+
+
+def test_on_a_full_disk_a_run_file_takes_the_space_that_was_kept_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = initialise(tmp_path).settings
+
+    def full(path: Path, _: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as on_a_full_disk:
+        on_a_full_disk.setattr(Path, "write_bytes", full)
+        write_run_file(settings.engine_file, {"pid": 1, "binary": "127.0.0.1:7400"})
+        assert find_address(home=tmp_path) == ("127.0.0.1", 7400)
+        assert settings.engine_file.stat().st_size == SPARE_BYTES, "written where space was, not anew"
+        with pytest.raises(StorageFailed, match=r"engine\.json: cannot be written: No space left"):
+            write_run_file(settings.engine_file, {"pid": 2})
+    assert json.loads(settings.engine_file.read_bytes())["pid"] == 1, "whole or not at all"
+    write_run_file(settings.engine_file, {"pid": 3})
+    assert settings.engine_file.stat().st_size < SPARE_BYTES
+    initialise(tmp_path)
+    kept = {path.name: path.stat().st_size for path in settings.run_folder.iterdir()}
+    del kept["engine.json"]
+    assert kept == {".spare-engine.json": SPARE_BYTES, ".spare-http.json": SPARE_BYTES}
 
 
 @pytest.mark.parametrize("content", ["", "qnx_owner_", "qnx_owner_" + "g" * 64, "hello", "qnx_owner_" + "0" * 63, "é"])

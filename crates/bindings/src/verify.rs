@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyInt};
-use qenex_engine::server::random_16;
+use qenex_engine::server::random_bytes;
 use qenex_engine::verify::{Recomputed, Sum, restore, verify};
 use qenex_journal::disk::FileDisk;
 use qenex_journal::log::{Ending, VerifyReport};
@@ -54,7 +54,7 @@ pub(crate) fn restore_backup<'py>(
         let (from, to, scratch) = (FileDisk::new(source)?, FileDisk::new(target)?, FileDisk::new(scratch)?);
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let created = u64::try_from(created.as_nanos()).unwrap_or(0);
-        restore(&from, &to, &scratch, random_16()?, created, |bytes, of| progress.tell((bytes, of)))
+        restore(&from, &to, &scratch, random_bytes()?, created, |bytes, of| progress.tell((bytes, of)))
     });
     match walked {
         Ok((restored, recomputed)) => {

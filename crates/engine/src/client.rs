@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
+use crate::credential::{Keys, transcript};
 use crate::frame::{
-    ErrorCode, FRAME_MAX, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, VERSION, Welcome,
-    WelcomeRow, judge, request_frame, seal,
+    ChallengeRow, ErrorCode, FRAME_MAX, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation,
+    VERSION, Welcome, WelcomeRow, judge, request_frame, seal,
 };
-use crate::server::random_16;
+use crate::server::random_bytes;
 
 /// Reads whose answers may be under way when another request is sent: their answers are large, and both sides must
 /// not wait for each other to read.
@@ -145,9 +146,9 @@ impl Client {
     pub fn connect(address: SocketAddr, options: ClientOptions) -> Result<Self, ClientError> {
         let session = match options.session {
             Some(session) => session,
-            None => random_16().map_err(|error| ClientError::Io(io::Error::other(error)))?,
+            None => random_bytes().map_err(|error| ClientError::Io(io::Error::other(error)))?,
         };
-        let (stream, welcome) = greet(address, &options, session, options.resume)?;
+        let (stream, welcome) = connect(address, &options, session, options.resume)?;
         Ok(Self {
             address,
             options,
@@ -370,7 +371,7 @@ impl Client {
 
     fn resume(&mut self) -> Result<(), ClientError> {
         let resume = self.session != [0; 16];
-        let (stream, welcome) = greet(self.address, &self.options, self.session, resume)?;
+        let (stream, welcome) = connect(self.address, &self.options, self.session, resume)?;
         self.stream = stream;
         self.welcome = welcome;
         self.input.clear();
@@ -382,8 +383,8 @@ impl Client {
     }
 }
 
-/// Connects, says hello and reads the welcome.
-fn greet(
+/// Connects, and is welcomed.
+fn connect(
     address: SocketAddr,
     options: &ClientOptions,
     session: [u8; 16],
@@ -391,7 +392,61 @@ fn greet(
 ) -> Result<(TcpStream, WelcomeRow), ClientError> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
-    stream.write_all(&hello_frame(session, resume, &options.credential, options.window_requests))?;
+    let welcome = greet(&mut stream, options, session, resume)?;
+    Ok((stream, welcome))
+}
+
+/// Says hello on a new connection, lets the server prove that it knows the credential, proves it too, and is welcomed. The
+/// secret does not cross the wire, and whoever does not know it learns nothing with which to get in anywhere.
+///
+/// # Errors
+/// [`ClientError::Refused`], or [`ClientError::Protocol`] if the other side is not the server that knows the credential.
+pub fn greet<S: Read + Write>(
+    stream: &mut S,
+    options: &ClientOptions,
+    session: [u8; 16],
+    resume: bool,
+) -> Result<WelcomeRow, ClientError> {
+    let keys = Keys::of(&options.credential);
+    let random = || random_bytes().map_err(|error| ClientError::Io(io::Error::other(error)));
+    let nonce = random()?;
+    let hello = hello_frame(
+        session,
+        resume,
+        options.window_requests,
+        HelloRow { nonce, fingerprint: keys.fingerprint, ..HelloRow::default() },
+    );
+    stream.write_all(&hello)?;
+    let (header, body) = read_whole(stream)?;
+    if header.kind() != Some(Kind::Challenge) {
+        return Err(refused(&header, &body, "a hello was not answered with a challenge"));
+    }
+    let challenge = ChallengeRow::read(&body).map_err(|defect| ClientError::Protocol(defect.to_string()))?;
+    let transcript = transcript(&hello, &[], &challenge.nonce);
+    if !keys.is_proven(&transcript, &challenge.proof) {
+        let text = "it does not know the credential, so that it is not the server that is looked for";
+        return Err(ClientError::Protocol(text.to_owned()));
+    }
+    stream.write_all(Frame::copied(Header::of(Kind::Proof), &keys.proof(&transcript)).bytes())?;
+    let (header, body) = read_whole(stream)?;
+    if header.kind() != Some(Kind::Welcome) {
+        return Err(refused(&header, &body, "a proof was not answered with a welcome"));
+    }
+    Welcome::read(&body).map(|welcome| welcome.row).map_err(|defect| ClientError::Protocol(defect.to_string()))
+}
+
+/// The frame of a hello.
+fn hello_frame(session: [u8; 16], resume: bool, window_requests: u32, row: HelloRow) -> Vec<u8> {
+    let row = HelloRow { versions_min: VERSION, versions_max: VERSION, window_requests, ..row };
+    let mut frame = vec![0; HEADER_LENGTH];
+    Hello { row, name: concat!("qenex-engine ", env!("CARGO_PKG_VERSION")) }.write(&mut frame);
+    let flags = if resume { Header::RESUME } else { 0 };
+    seal(&mut frame, Header { session, flags, ..Header::of(Kind::Hello) });
+    frame
+}
+
+/// One frame, of a stream on which nothing else is waited for.
+fn read_whole<S: Read>(stream: &mut S) -> Result<(Header, Vec<u8>), ClientError> {
     let mut head = [0; HEADER_LENGTH];
     stream.read_exact(&mut head)?;
     let header = match judge(&head) {
@@ -400,34 +455,24 @@ fn greet(
     };
     let mut body = vec![0; header.body_length as usize];
     stream.read_exact(&mut body)?;
-    read_welcome(&header, &body).map(|welcome| (stream, welcome))
+    if !header.matches(&body) {
+        return Err(ClientError::Protocol("a body does not match its checksum".to_owned()));
+    }
+    Ok((header, body))
 }
 
-/// The frame of a hello.
-pub(crate) fn hello_frame(session: [u8; 16], resume: bool, credential: &[u8], window_requests: u32) -> Vec<u8> {
-    let mut frame = vec![0; HEADER_LENGTH];
-    let row = HelloRow { versions_min: VERSION, versions_max: VERSION, window_requests, ..HelloRow::default() };
-    Hello { row, credential, name: concat!("qenex-engine ", env!("CARGO_PKG_VERSION")) }.write(&mut frame);
-    let flags = if resume { Header::RESUME } else { 0 };
-    seal(&mut frame, Header { session, flags, ..Header::of(Kind::Hello) });
-    frame
-}
-
-/// What answers a hello.
-pub(crate) fn read_welcome(header: &Header, body: &[u8]) -> Result<WelcomeRow, ClientError> {
+/// Why there is no welcome.
+fn refused(header: &Header, body: &[u8], otherwise: &str) -> ClientError {
     match header.kind() {
-        Some(Kind::Welcome) if header.matches(body) => {
-            Welcome::read(body).map(|welcome| welcome.row).map_err(|defect| ClientError::Protocol(defect.to_string()))
-        }
-        Some(Kind::Error) => Err(ClientError::Refused {
+        Some(Kind::Error) => ClientError::Refused {
             code: ErrorCode::from_number(header.error).unwrap_or(ErrorCode::Failed),
             text: String::from_utf8_lossy(body).into_owned(),
-        }),
+        },
         // It was accepted by a server that ended before it read the hello; the next one may be there soon.
-        Some(Kind::Goodbye) => Err(ClientError::Refused {
+        Some(Kind::Goodbye) => ClientError::Refused {
             code: ErrorCode::ShuttingDown,
             text: "the server said goodbye before it said welcome".to_owned(),
-        }),
-        _ => Err(ClientError::Protocol("a hello was not answered with a welcome".to_owned())),
+        },
+        _ => ClientError::Protocol(otherwise.to_owned()),
     }
 }

@@ -8,7 +8,7 @@ use crate::frame::{FRAME_MAX, WINDOW_MAX};
 /// The release of the kernel's behaviour that this program writes. Entries replay under the release in force.
 pub const RELEASE: u32 = 1;
 
-/// How long a connection may take from its beginning to a complete hello with a credential that is known.
+/// How long a connection may take from its beginning to the proof of a credential.
 pub const HELLO_WITHIN_NS: u64 = 10 * SECOND_NS;
 /// How long a connection may send nothing in the middle of a frame, or take nothing of the answers that wait for it.
 pub const SILENCE_MAX_NS: u64 = 30 * SECOND_NS;

@@ -94,8 +94,8 @@ impl Server {
         let clock_trusted = config.confirm_clock || is_clock_synchronised();
         let options = OpenOptions {
             book: config.book,
-            incarnation: random_16()?,
-            writer: random_16()?,
+            incarnation: random_bytes()?,
+            writer: random_bytes()?,
             now,
             clock_trusted,
             journal: config.journal,
@@ -116,6 +116,7 @@ impl Server {
             limits: config.limits,
             configuration: config.configuration,
             credentials: config.credentials,
+            nonce_key: random_bytes()?,
             now,
             clock_trusted,
         });
@@ -197,12 +198,12 @@ pub fn run(config: ServerConfig, ready: impl FnOnce(Option<SocketAddr>)) -> Resu
     server.wait()
 }
 
-/// 16 random bytes from the system.
+/// Random bytes from the system.
 ///
 /// # Errors
 /// If the system has none.
-pub fn random_16() -> Result<[u8; 16], EngineError> {
-    let mut bytes = [0; 16];
+pub fn random_bytes<const COUNT: usize>() -> Result<[u8; COUNT], EngineError> {
+    let mut bytes = [0; COUNT];
     let read = |into: &mut [u8]| -> io::Result<()> { std::fs::File::open("/dev/urandom")?.read_exact(into) };
     read(&mut bytes).map_err(|source| EngineError::io("read random bytes", source))?;
     Ok(bytes)

@@ -8,7 +8,7 @@ use common::{SECRET, account, transfer};
 use qenex_engine::clock::SECOND_NS;
 use qenex_engine::engine::Event;
 use qenex_engine::frame::{
-    BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, Status, checksum,
+    BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, PATH_MAX, Status, TEXT_MAX, checksum,
 };
 use qenex_engine::ids::reserved_high;
 use qenex_engine::limits::{HELLO_WITHIN_NS, Limits};
@@ -50,16 +50,40 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
         let connection = desk.connect();
         desk.ask(
             connection,
-            &hello(SESSION, SECRET, HelloRow { versions_min: 2, versions_max: 3, ..HelloRow::default() }),
+            &hello(SESSION, SECRET, HelloRow { versions_min: 3, versions_max: 4, ..HelloRow::default() }),
         )
     }),
     (ErrorCode::UnsupportedVersion, |desk| {
         let connection = desk.connect();
-        desk.ask(connection, &resealed(hello(SESSION, SECRET, HelloRow::default()), |frame| frame[8] = 2))
+        desk.ask(connection, &resealed(hello(SESSION, SECRET, HelloRow::default()), |frame| frame[8] = 1))
     }),
     (ErrorCode::Unauthenticated, |desk| {
         let connection = desk.connect();
         desk.ask(connection, &hello(SESSION, b"guessed", HelloRow::default()))
+    }),
+    (ErrorCode::Unauthenticated, |desk| {
+        // The name of a credential is no secret: it takes the proof.
+        let connection = desk.connect();
+        let hello = hello(SESSION, SECRET, HelloRow::default());
+        assert_eq!(desk.ask(connection, &hello).header().kind(), Some(Kind::Challenge));
+        desk.ask(connection, Frame::copied(Header::of(Kind::Proof), &[1; 32]).bytes())
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        let connection = desk.connect();
+        desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()));
+        desk.ask(connection, Frame::copied(Header::of(Kind::Proof), &[1; 33]).bytes())
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        // A proof is of something.
+        let connection = desk.connect();
+        desk.ask(connection, Frame::copied(Header::of(Kind::Proof), &[1; 32]).bytes())
+    }),
+    (ErrorCode::MalformedFrame, |desk| {
+        // Who is let guess has one guess.
+        let connection = desk.connect();
+        let hello = hello(SESSION, SECRET, HelloRow::default());
+        desk.ask(connection, &hello);
+        desk.ask(connection, &hello)
     }),
     (ErrorCode::Unauthenticated, |desk| {
         let connection = desk.connect();
@@ -72,7 +96,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
     }),
     (ErrorCode::Forbidden, |desk| {
         let connection = desk.connect();
-        desk.ask(connection, &hello([6; 16], READER, HelloRow::default()))
+        desk.introduce(connection, &hello([6; 16], READER, HelloRow::default()), READER)
     }),
     (ErrorCode::Forbidden, |desk| {
         let connection = desk.greet([0; 16], READER);
@@ -86,7 +110,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
         let connection = desk.connect();
         let mut frame = hello(SESSION, SECRET, HelloRow::default());
         frame = resealed(frame, |frame| frame[16..32].fill(0xB1));
-        desk.ask(connection, &frame)
+        desk.introduce(connection, &frame, SECRET)
     }),
     (ErrorCode::UnknownOperation, |desk| {
         let connection = desk.greet(SESSION, SECRET);
@@ -121,7 +145,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
             desk.greet(SESSION, SECRET);
         }
         let connection = desk.connect();
-        desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()))
+        desk.introduce(connection, &hello(SESSION, SECRET, HelloRow::default()), SECRET)
     }),
     (ErrorCode::Busy, |desk| {
         let connections: Vec<_> = (0..=Limits::default().strangers_max).map(|_| desk.connect()).collect();
@@ -140,7 +164,7 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
     (ErrorCode::SessionExpired, |desk| {
         let connection = desk.connect();
         let frame = resealed(hello([77; 16], SECRET, HelloRow::default()), |frame| frame[13] = Header::RESUME);
-        desk.ask(connection, &frame)
+        desk.introduce(connection, &frame, SECRET)
     }),
     (ErrorCode::SessionExpired, |desk| {
         let connection = desk.greet(SESSION, SECRET);
@@ -356,4 +380,25 @@ fn a_session_is_opened_also_while_the_clock_is_unconfirmed_and_takes_no_time_fro
     let write = Header { session, ..header(Operation::CreateAccounts, 2) };
     let refused = desk.ask(connection, &request(write, account(3).as_bytes()));
     assert_eq!(refused.header().error, ErrorCode::ClockUnconfirmed.number());
+}
+
+#[test]
+fn what_an_error_says_is_bounded_whatever_was_asked() {
+    let mut desk = desk();
+    let connection = desk.greet(SESSION, SECRET);
+    let length = |extra: usize| PATH_MAX + extra;
+    let path = |begin: &str, fill: &str, length: usize| [begin, &fill.repeat(length / fill.len())].concat();
+    // Not absolute, of quotes that a text escapes; absolute; longer than any path is.
+    for path in [path("a", "\"", length(0) - 1), path("a", "é", BODY_MAX - 1), path("/", "é", length(1))] {
+        let refused = desk.ask(connection, &request(header(Operation::Backup, 9), path.as_bytes()));
+        assert_eq!(refused.header().error, ErrorCode::Failed.number());
+        assert!(refused.body().len() <= TEXT_MAX, "{} bytes", refused.body().len());
+        assert!(str::from_utf8(refused.body()).is_ok(), "a text is cut between two characters");
+    }
+    let text = "é".repeat(TEXT_MAX);
+    let cut = Frame::error(&header(Operation::Backup, 9), ErrorCode::Failed, 0, &text);
+    let cut = str::from_utf8(cut.body()).unwrap();
+    assert!(cut.ends_with("é…") && (TEXT_MAX - 4..=TEXT_MAX).contains(&cut.len()), "{}", cut.len());
+    let whole = Frame::error(&header(Operation::Backup, 9), ErrorCode::Failed, 0, &text[..TEXT_MAX]);
+    assert_eq!(whole.body(), &text.as_bytes()[..TEXT_MAX]);
 }

@@ -7,9 +7,9 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use common::desk::{Desk, READER, SESSION, header, hello, request};
+use common::desk::{Desk, READER, SESSION, header, hello, proof, request};
 use common::{SECRET, TestServer, account, transfer};
-use qenex_engine::client::Client;
+use qenex_engine::client::{Client, ClientOptions, greet};
 use qenex_engine::engine::{Action, Admission, Event, Taken};
 use qenex_engine::frame::{
     BODY_MAX, Defect, ErrorCode, FRAME_MAX, Frame, HEADER_LENGTH, HELLO_MAX, Header, Hello, HelloRow, Judgement, Kind,
@@ -35,7 +35,7 @@ fn bytes(random: &mut Random, count: usize) -> Vec<u8> {
 /// A good frame of some type, for a session that exists.
 fn good(random: &mut Random) -> Vec<u8> {
     let number = 1_000 + random.below(1_000);
-    match random.below(7) {
+    match random.below(8) {
         0 => hello(SESSION, SECRET, HelloRow::default()),
         1 => request(header(Operation::LookupAccounts, number), Id { id: 1 }.as_bytes()),
         2 => request(header(Operation::GetStatus, number), &[]),
@@ -43,6 +43,7 @@ fn good(random: &mut Random) -> Vec<u8> {
         3 => request(header(Operation::CreateAccounts, number), account(0).as_bytes()),
         4 => request(header(Operation::CreateTransfers, number), transfer(0, 1, 2, 3).as_bytes()),
         5 => Frame::copied(Header::of(Kind::Goodbye), &[]).bytes().to_vec(),
+        6 => Frame::copied(Header::of(Kind::Proof), &[9; 32]).bytes().to_vec(),
         _ => Frame::copied(Header { request: number, ..Header::of(Kind::Reply) }, &[1; 16]).bytes().to_vec(),
     }
 }
@@ -87,7 +88,7 @@ fn is_by_the_book(header: &Header, kind: Kind) -> bool {
     let only = |kinds: &[Kind], zero: bool| zero || kinds.contains(&kind);
     let all = [Kind::Hello, Kind::Welcome, Kind::Request, Kind::Reply, Kind::Error];
     header.magic == *b"QENEXFR1"
-        && (header.version, header.header_length) == (1, 256)
+        && (header.version, header.header_length) == (2, 256)
         && header.body_length as usize <= BODY_MAX
         && (header.flags == 0 || (header.flags == 1 && kind == Kind::Hello))
         && (header.reserved_1, header.reserved_2, header.routing_version) == ([0; 3], [0; 84], 0)
@@ -145,9 +146,9 @@ fn hellos_and_contexts_of_any_bytes_are_read_or_refused() {
     for _ in 0..100_000 {
         let mut body = Vec::new();
         let row = HelloRow { versions_max: 1, ..HelloRow::default() };
-        Hello { row, credential: &[7; 9], name: "a name" }.write(&mut body);
+        Hello { row, name: "a name" }.write(&mut body);
         let cut = pick(&mut random, body.len() + 9);
-        body.resize(cut.max(pick(&mut random, 60)), 0);
+        body.resize(cut.max(pick(&mut random, 90)), 0);
         for _ in 0..random.below(3) {
             let at = pick(&mut random, body.len().max(1));
             if let Some(byte) = body.get_mut(at) {
@@ -155,9 +156,8 @@ fn hellos_and_contexts_of_any_bytes_are_read_or_refused() {
             }
         }
         if let Ok(hello) = Hello::read(&body) {
-            let lengths = (usize::from(hello.row.credential_length), usize::from(hello.row.name_length));
-            assert_eq!((hello.credential.len(), hello.name.len()), lengths);
-            assert_eq!(32 + lengths.0 + lengths.1, body.len());
+            assert_eq!(usize::from(hello.row.name_length), hello.name.len());
+            assert_eq!(64 + hello.name.len(), body.len());
             read += 1;
         }
         assert!(Welcome::read(&body).is_err() || body.len() >= 80);
@@ -273,12 +273,60 @@ fn who_does_not_say_who_it_is_has_ten_seconds() {
     }
     assert_eq!(end_of(&mut desk, later), None);
     // Who is known, or was in time, may be silent for as long as it likes.
-    let reader = desk.ask(later, &hello([0; 16], READER, HelloRow::default()));
+    let reader = desk.introduce(later, &hello([0; 16], READER, HelloRow::default()), READER);
     assert_eq!(reader.header().kind(), Some(Kind::Welcome));
     desk.pass(1_000 * HELLO_WITHIN_NS);
     for connection in [known, later] {
         assert_eq!(end_of(&mut desk, connection), None);
     }
+}
+
+#[test]
+fn a_hello_without_its_proof_stays_a_strangers() {
+    let mut desk = Desk::new(Limits { connections_max: 1, strangers_max: 2, ..Limits::default() });
+    // They know the credential's name, and are answered, but are as many as strangers may be, for as long.
+    let named: Vec<_> = (0..3)
+        .map(|_| {
+            let connection = desk.connect();
+            let answer = desk.ask(connection, &hello(SESSION, SECRET, HelloRow::default()));
+            assert_eq!(answer.header().kind(), Some(Kind::Challenge));
+            connection
+        })
+        .collect();
+    assert_eq!(end_of(&mut desk, named[0]), Some(ErrorCode::Busy));
+    assert_eq!(desk.engine.state().sessions().len(), 0, "no session is opened for them");
+    assert!(desk.engine.state().sessions().get(&SESSION).is_none());
+    // They may not ask, nor send more than a hello.
+    let mut actions = Vec::new();
+    let large = Header { body_length: u32::try_from(HELLO_MAX + 1).unwrap(), ..header(Operation::CreateAccounts, 1) };
+    assert_eq!(desk.engine.admit(named[1], &large, &mut actions), Admission::Skip);
+    let asked = desk.ask(named[2], &request(header(Operation::GetStatus, 1), &[]));
+    assert_eq!(asked.header().error, ErrorCode::Unauthenticated.number());
+    // And they take no place of who has the secret.
+    let last = desk.connect();
+    desk.ask(last, &hello(SESSION, SECRET, HelloRow::default()));
+    desk.greet(SESSION, SECRET);
+    desk.pass(HELLO_WITHIN_NS);
+    assert_eq!(end_of(&mut desk, last), Some(ErrorCode::Unauthenticated));
+}
+
+#[test]
+fn a_proof_is_good_for_one_connection_and_one_hello() {
+    let mut desk = Desk::new(Limits::default());
+    let said = hello(SESSION, SECRET, HelloRow::default());
+    let first = desk.connect();
+    let challenge = desk.ask(first, &said);
+    let right = proof(&said, &challenge, SECRET);
+    // What was overheard on another connection, and a hello that was changed on its way.
+    let other = hello([7; 16], SECRET, HelloRow::default());
+    for hello in [&said, &other] {
+        let connection = desk.connect();
+        let fresh = desk.ask(connection, hello);
+        assert_ne!(fresh.body(), challenge.body(), "every challenge is new");
+        let answer = desk.ask(connection, &right);
+        assert_eq!(answer.header().error, ErrorCode::Unauthenticated.number());
+    }
+    assert_eq!(desk.ask(first, &right).header().kind(), Some(Kind::Welcome));
 }
 
 #[test]
@@ -290,9 +338,11 @@ fn a_hello_that_waits_for_room_was_in_time() {
         desk.hand(known, &request(header(Operation::CreateAccounts, number), vec![account(1); rows].as_bytes()), 0);
     }
     let connection = desk.connect();
-    let frame = hello([6; 16], SECRET, HelloRow::default());
+    let hello = hello([6; 16], SECRET, HelloRow::default());
+    desk.hand(connection, &hello, 0);
+    let frame = proof(&hello, &desk.answer(connection).unwrap(), SECRET);
     let (head, body) = frame.split_first_chunk().unwrap();
-    let Judgement::Good(header, _) = judge(head) else { panic!("a good hello") };
+    let Judgement::Good(header, _) = judge(head) else { panic!("a good proof") };
     let event = Event::Frame { connection, header: &header, body, arrived_ns: desk.now.monotonic_ns };
     assert_eq!(desk.engine.step(desk.now, event, &mut Vec::new()).unwrap(), Taken::Parked);
     desk.pass(HELLO_WITHIN_NS);
@@ -313,7 +363,7 @@ fn strangers_make_room_for_strangers_and_never_take_the_place_of_who_is_known() 
     let second = desk.greet(SESSION, SECRET);
     let third = desk.greet([0; 16], READER);
     let fourth = desk.connect();
-    let refused = desk.ask(fourth, &hello(SESSION, SECRET, HelloRow::default()));
+    let refused = desk.introduce(fourth, &hello(SESSION, SECRET, HelloRow::default()), SECRET);
     assert_eq!(refused.header().error, ErrorCode::Busy.number());
     desk.step(Event::Closed { connection: second });
     let again = desk.greet(SESSION, SECRET);
@@ -423,7 +473,7 @@ fn a_server_outlives_junk_and_goes_on_serving() {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut junk = Vec::new();
         if random.chance(600) {
-            junk.extend_from_slice(&hello([0; 16], SECRET, HelloRow::default()));
+            greet(&mut stream, &ClientOptions::new(SECRET), [0; 16], false).unwrap();
         }
         for _ in 0..random.below(6) {
             let frame = bent(&mut random);
@@ -473,6 +523,25 @@ fn a_crowd_that_says_nothing_keeps_nobody_out() {
     }
 }
 
+/// Sends one byte at a time.
+struct Slow(TcpStream);
+
+impl Write for Slow {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(&bytes[..1])
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Read for Slow {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        self.0.read(into)
+    }
+}
+
 #[test]
 fn halves_of_frames_hold_nobody_up() {
     let server = TestServer::start();
@@ -485,23 +554,18 @@ fn halves_of_frames_hold_nobody_up() {
     assert!(whole.len() <= FRAME_MAX);
     for part in 0..200 {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream.write_all(&hello([0; 16], SECRET, HelloRow::default())).unwrap();
+        greet(&mut stream, &ClientOptions::new(SECRET), [0; 16], false).unwrap();
         let length = if part % 2 == 0 { part } else { HEADER_LENGTH + part * 64 };
         stream.write_all(&whole[..length]).unwrap();
         waiting.push(stream);
     }
     assert_eq!(look(&mut client), before);
     // One byte at a time is a frame all the same.
-    let mut slow = TcpStream::connect(server.address()).unwrap();
-    for byte in hello([0; 16], SECRET, HelloRow::default()) {
-        slow.write_all(&[byte]).unwrap();
-    }
-    let mut head = [0; HEADER_LENGTH];
-    slow.read_exact(&mut head).unwrap();
-    assert!(matches!(judge(&head), Judgement::Good(_, Kind::Welcome)));
+    let mut slow = Slow(TcpStream::connect(server.address()).unwrap());
+    greet(&mut slow, &ClientOptions::new(SECRET), [0; 16], false).unwrap();
     // One that never reads what it asked for holds nobody up either.
     let mut deaf = TcpStream::connect(server.address()).unwrap();
-    deaf.write_all(&hello([0; 16], SECRET, HelloRow::default())).unwrap();
+    greet(&mut deaf, &ClientOptions::new(SECRET), [0; 16], false).unwrap();
     let zeros = Header { session: [0; 16], ..header(Operation::GetMetrics, 1) };
     for number in 1..200 {
         deaf.write_all(&request(Header { request: number, ..zeros }, &[])).unwrap();

@@ -7,11 +7,13 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use common::desk::{SESSION, header, hello, request};
+use common::desk::{SESSION, header, request};
 use common::{BOOK, SECRET, TestServer, account, transfer};
-use qenex_engine::client::{Client, ClientError, ClientOptions};
+use qenex_engine::client::{Client, ClientError, ClientOptions, greet};
+use qenex_engine::credential::{Credential, Keys, transcript};
 use qenex_engine::frame::{
-    ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Judgement, Kind, Operation, Welcome, WelcomeRow, judge,
+    ChallengeRow, ErrorCode, Frame, HEADER_LENGTH, Header, Hello, Judgement, Kind, Operation, VERSION, Welcome,
+    WelcomeRow, judge,
 };
 use qenex_kernel::row::{Account, EventResult, Id, Transfer};
 use qenex_kernel::status::CreateTransferStatus;
@@ -62,8 +64,7 @@ fn a_retry_after_a_restart_gets_the_original_reply_but_for_the_epoch_the_group_a
     let accounts = [account(1), account(2)];
     let ask = |server: &TestServer, trace: u8| {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        let (welcome, _) = exchange(&mut stream, &hello(SESSION, SECRET, HelloRow::default()));
-        assert_eq!(welcome.kind(), Some(Kind::Welcome));
+        greet(&mut stream, &ClientOptions::new(SECRET), SESSION, false).unwrap();
         [(Operation::CreateAccounts, 1, accounts.as_bytes()), (Operation::CreateTransfers, 2, transfers.as_bytes())]
             .map(|(operation, number, rows)| {
                 let header = Header { trace: [trace; 16], ..header(operation, number) };
@@ -99,13 +100,63 @@ fn nothing_is_said_to_a_stranger() {
     assert!(matches!(error, ClientError::Refused { code: ErrorCode::SessionExpired, .. }), "{error}");
 }
 
-/// Takes a frame from a client; returns its header.
-fn take(stream: &mut TcpStream) -> Header {
+/// Takes a frame from a client; returns its header, and all of it.
+fn take(stream: &mut TcpStream) -> (Header, Vec<u8>) {
     let mut head = [0; HEADER_LENGTH];
     stream.read_exact(&mut head).unwrap();
     let Judgement::Good(header, _) = judge(&head) else { panic!("a client's frame is bad") };
-    stream.read_exact(&mut vec![0; header.body_length as usize]).unwrap();
-    header
+    let mut frame = head.to_vec();
+    frame.resize(HEADER_LENGTH + header.body_length as usize, 0);
+    stream.read_exact(&mut frame[HEADER_LENGTH..]).unwrap();
+    (header, frame)
+}
+
+/// Challenges a client of whom this hello came.
+fn challenge(hello: &[u8], secret: &[u8]) -> (Frame, [u8; 32]) {
+    let nonce = [8; 32];
+    let transcript = transcript(hello, &[], &nonce);
+    let row = ChallengeRow { nonce, proof: Credential::owner(secret).proof(&transcript) };
+    (Frame::copied(Header::of(Kind::Challenge), row.as_bytes()), transcript)
+}
+
+#[test]
+fn who_listens_and_does_not_know_the_credential_learns_nothing_and_is_not_believed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let impostor = std::thread::spawn(move || {
+        let mut body = Vec::new();
+        Welcome { row: WelcomeRow { version: VERSION, ..WelcomeRow::default() }, name: "impostor" }.write(&mut body);
+        let welcome = Frame::copied(Header::of(Kind::Welcome), &body);
+        let mut said = Vec::new();
+        for round in 0..3 {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (_, hello) = take(&mut stream);
+            let answer = match round {
+                0 => welcome.clone(),
+                1 => challenge(&hello, b"another secret").0,
+                // A challenge for another hello, as if it came from the server by a detour.
+                _ => challenge(&hello[1..], SECRET).0,
+            };
+            stream.write_all(answer.bytes()).unwrap();
+            said.push(hello);
+            // One that goes on would wait for a welcome.
+            let said_more = stream.read(&mut [0]).unwrap() > 0;
+            assert!(!said_more, "the client said more");
+        }
+        said
+    });
+    for _ in 0..3 {
+        let error = Client::connect(address, ClientOptions::new(SECRET)).unwrap_err();
+        assert!(matches!(error, ClientError::Protocol(_)), "{error}");
+    }
+    let mut nonces = Vec::new();
+    for hello in impostor.join().unwrap() {
+        assert!(!hello.windows(SECRET.len()).any(|window| window == SECRET));
+        let hello = Hello::read(&hello[HEADER_LENGTH..]).unwrap();
+        assert_eq!(hello.row.fingerprint, Keys::of(SECRET).fingerprint);
+        nonces.push(hello.row.nonce);
+    }
+    assert!(nonces[0] != nonces[1] && nonces[1] != nonces[2], "a hello is never said twice");
 }
 
 #[test]
@@ -113,7 +164,7 @@ fn a_client_goes_on_when_the_server_that_it_comes_back_to_is_just_ending() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let server = std::thread::spawn(move || {
-        let row = WelcomeRow { version: 1, window_requests: 4, window_bytes: 1 << 21, ..WelcomeRow::default() };
+        let row = WelcomeRow { version: VERSION, window_requests: 4, window_bytes: 1 << 21, ..WelcomeRow::default() };
         let mut body = Vec::new();
         Welcome { row: WelcomeRow { book: BOOK, ..row }, name: "played" }.write(&mut body);
         let welcome = Frame::copied(Header::of(Kind::Welcome), &body);
@@ -121,12 +172,20 @@ fn a_client_goes_on_when_the_server_that_it_comes_back_to_is_just_ending() {
         // One that is gone once the request was sent, one that ends as the client arrives, one that answers.
         for (answers, ends) in [(&welcome, true), (&goodbye, true), (&welcome, false)] {
             let (mut stream, _) = listener.accept().unwrap();
-            assert_eq!(take(&mut stream).kind(), Some(Kind::Hello));
+            let (_, hello) = take(&mut stream);
+            if answers.header().kind() != Some(Kind::Goodbye) {
+                let (challenge, transcript) = challenge(&hello, SECRET);
+                stream.write_all(challenge.bytes()).unwrap();
+                let (header, proof) = take(&mut stream);
+                assert_eq!(header.kind(), Some(Kind::Proof));
+                let proof = proof[HEADER_LENGTH..].try_into().unwrap();
+                assert!(Credential::owner(SECRET).is_proven(&transcript, &proof));
+            }
             stream.write_all(answers.bytes()).unwrap();
             if answers.header().kind() == Some(Kind::Goodbye) {
                 continue;
             }
-            let request = take(&mut stream);
+            let (request, _) = take(&mut stream);
             assert_eq!((request.kind(), request.request), (Some(Kind::Request), 1));
             if !ends {
                 let reply = Header { kind: Kind::Reply as u8, context_length: 0, ..request };

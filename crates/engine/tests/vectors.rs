@@ -8,9 +8,10 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use common::{account, transfer};
+use qenex_engine::credential::{Credential, Keys, transcript};
 use qenex_engine::frame::{
-    BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, Role, Status,
-    Welcome, WelcomeRow, checksum, judge, request_frame,
+    BODY_MAX, ChallengeRow, ErrorCode, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, Role,
+    Status, VERSION, Welcome, WelcomeRow, checksum, judge, request_frame,
 };
 use qenex_engine::ids::{from_key, reserved_high};
 use qenex_kernel::row::{EventResult, Id, Transfer, transfer_flags};
@@ -20,6 +21,8 @@ use zerocopy::IntoBytes;
 const BOOK: [u8; 16] = *b"the book's own i";
 const SESSION: [u8; 16] = [0x5E; 16];
 const TRACE: [u8; 16] = [0x7A; 16];
+const SECRET: &[u8] = b"a secret";
+const SERVER_NONCE: [u8; 32] = [0x5A; 32];
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/protocol")
@@ -54,12 +57,23 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         timestamp: 1_800_000_000_000_000_001,
         ..asked(operation, request)
     };
-    let row = HelloRow { versions_min: 1, versions_max: 1, ..HelloRow::default() };
-    let mut hello = Vec::new();
-    Hello { row, credential: b"a secret", name: "vectors 1" }.write(&mut hello);
+    let row = HelloRow {
+        versions_min: VERSION,
+        versions_max: VERSION,
+        fingerprint: Keys::of(SECRET).fingerprint,
+        nonce: [0xC1; 32],
+        ..HelloRow::default()
+    };
+    let mut hello_body = Vec::new();
+    Hello { row, name: "vectors 1" }.write(&mut hello_body);
+    let hello = plain(Header { session: SESSION, trace: TRACE, ..Header::of(Kind::Hello) }, &hello_body);
+    let said = transcript(&hello, &[], &SERVER_NONCE);
+    let challenge = ChallengeRow { nonce: SERVER_NONCE, proof: Credential::owner(SECRET).proof(&said) };
+    let proof = Keys::of(SECRET).proof(&said);
+    let resumed = Header { session: SESSION, flags: Header::RESUME, ..Header::of(Kind::Hello) };
     let mut welcome = Vec::new();
     let row = WelcomeRow {
-        version: 1,
+        version: VERSION,
         window_requests: 64,
         window_bytes: 16 << 20,
         frame_max: 1_052_672,
@@ -120,8 +134,10 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     let busy = Frame::error(&wish, ErrorCode::Busy, 2_000, "the window is full").bytes().to_vec();
     let over = Frame::error(&Header::of(Kind::Hello), ErrorCode::Unauthenticated, 0, "not known here").bytes().to_vec();
     vec![
-        ("hello", plain(Header { session: SESSION, trace: TRACE, ..Header::of(Kind::Hello) }, &hello)),
-        ("hello_resume", plain(Header { session: SESSION, flags: Header::RESUME, ..Header::of(Kind::Hello) }, &hello)),
+        ("hello", hello),
+        ("hello_resume", plain(resumed, &hello_body)),
+        ("challenge", plain(Header::of(Kind::Challenge), challenge.as_bytes())),
+        ("proof", plain(Header::of(Kind::Proof), &proof)),
         ("welcome", plain(welcomed, &welcome)),
         ("request_create_transfers", request(wish, b"door=tests", rows.as_bytes())),
         ("request_lookup_accounts", request(asked(Operation::LookupAccounts, 19), &[], ids.as_bytes())),
@@ -151,7 +167,7 @@ fn refused() -> Vec<(&'static str, Vec<u8>, ErrorCode)> {
     vec![
         ("refused_checksum", flipped, ErrorCode::MalformedFrame),
         ("refused_magic", bent(&|frame| frame[7] = b'2'), ErrorCode::MalformedFrame),
-        ("refused_version", bent(&|frame| frame[8] = 2), ErrorCode::UnsupportedVersion),
+        ("refused_version", bent(&|frame| frame[8] = 1), ErrorCode::UnsupportedVersion),
         ("refused_header_length", bent(&|frame| frame[10] = 8), ErrorCode::MalformedFrame),
         ("refused_body_length", bent(&|frame| frame[60..64].copy_from_slice(&too_long)), ErrorCode::FrameTooLarge),
         ("refused_reserved", bent(&|frame| frame[200] = 1), ErrorCode::MalformedFrame),
@@ -210,6 +226,16 @@ fn vectors() -> Vec<(String, Vec<u8>)> {
         files.push((format!("{name}.bin"), bytes));
     }
     files.push(("refused.txt".to_owned(), list.into_bytes()));
+    let mut list =
+        String::from("# secret, transcript, fingerprint, server's proof, client's proof (all hexadecimal)\n");
+    // Shorter and longer than a block of the hash.
+    for secret in [b"a secret".as_slice(), "ein Schlüssel".as_bytes(), &[0x2A; 64], &[0x2B; 65], &[0x2C; 200]] {
+        let (keys, said) = (Keys::of(secret), transcript(secret, &[], &SERVER_NONCE));
+        let server = Credential::owner(secret).proof(&said);
+        let cells = [secret, &said, &keys.fingerprint, &server, &keys.proof(&said)].map(hex);
+        writeln!(list, "{}", cells.join(" ")).unwrap();
+    }
+    files.push(("proofs.txt".to_owned(), list.into_bytes()));
     let mut list = String::from("# book, principal and key (all hexadecimal), row, id\n");
     let keys: [(&str, &str); 4] =
         [("owner", "order 7"), ("owner", ""), ("ann", "order 7"), ("owner", "Überweisung 1 €")];

@@ -1,6 +1,9 @@
-"""The one connection to the engine, and what happens while it is away.
+"""The connections to the engine, and what happens while it is away.
 
-The connection itself reconnects and retries, within its patience. When even that is over, the engine counts as away:
+Writes have a connection with a session, which it takes an entry in the journal to open: while the engine's disk is full
+that is refused, and so is the write that wanted it. Reads have one without, so that they go on.
+
+Each connection itself reconnects and retries, within its patience. When even that is over, the engine counts as away:
 requests are then refused at once, with a time to come back, rather than each waiting in vain, and one probe looks for
 the engine, at a new address if it has one.
 """
@@ -11,7 +14,7 @@ import asyncio
 from typing import TYPE_CHECKING, Final
 
 from qenex.client.async_connection import AsyncConnection
-from qenex.client.protocol import Operation
+from qenex.client.protocol import WRITES, Operation
 from qenex.client.session import Session
 from qenex.errors import (
     ConnectionFailed,
@@ -53,14 +56,15 @@ class Backend:
         """
         self._find_address, self._credential = find_address, credential
         self._address: Address | None = None
-        self._connection: AsyncConnection | None = None
+        self._reader: AsyncConnection | None = None
+        self._writer: AsyncConnection | None = None
         self._probe: asyncio.Task[None] | None = None
         self._closed = False
 
     @property
     def up(self) -> bool:
         """Whether the engine answered lately."""
-        return self._probe is None and self._connection is not None
+        return self._probe is None and self._reader is not None
 
     @property
     def book(self) -> bytes:
@@ -69,10 +73,11 @@ class Backend:
         Raises:
             EngineUnreachable: it has not answered yet.
         """
-        if self._connection is None or self._connection.session.welcome is None:
-            self._away()
-            raise EngineUnreachable("It has not been reached yet.")
-        return self._connection.session.book
+        for connection in (self._reader, self._writer):
+            if connection is not None and connection.session.welcome is not None:
+                return connection.session.book
+        self._away()
+        raise EngineUnreachable("It has not been reached yet.")
 
     async def call(
         self, operation: int, rows: NDArray[np.void] | bytes, *, linger_us: int = 0, context: bytes = b""
@@ -85,7 +90,10 @@ class Backend:
         """
         if self._probe is not None:
             raise EngineUnreachable("It is being looked for.")
-        connection = self._connection or self._connect()
+        reader, writer = self._reader, self._writer
+        if reader is None or writer is None:
+            reader, writer = self._connect()
+        connection = writer if operation in WRITES else reader
         try:
             return await connection.call(operation, rows, linger_us=linger_us, context=context)
         except (ConnectionFailed, ShuttingDown, UnknownOutcome):
@@ -97,18 +105,26 @@ class Backend:
             raise EngineUnreachable(f"It does not take our credential: {error}") from error
 
     async def close(self) -> None:
-        """Ends the connection."""
+        """Ends the connections."""
         self._closed = True
         if self._probe is not None:
             self._probe.cancel()
-        if self._connection is not None:
-            await self._connection.close()
+        await self._disconnect()
 
-    def _connect(self) -> AsyncConnection:
+    async def _disconnect(self) -> None:
+        for connection in (self._writer, self._reader):
+            if connection is not None:
+                await connection.close()
+
+    def _connect(self) -> tuple[AsyncConnection, AsyncConnection]:
+        """Both connections, which come about with their first calls."""
         address = self._find_address()
-        session = Session(self._credential, NAME, read_only=False, patience_s=PATIENCE_S)
-        self._address, self._connection = address, AsyncConnection(address, session)
-        return self._connection
+        reader, writer = (
+            AsyncConnection(address, Session(self._credential, NAME, read_only=read_only, patience_s=PATIENCE_S))
+            for read_only in (True, False)
+        )
+        self._address, self._reader, self._writer = address, reader, writer
+        return reader, writer
 
     def _away(self) -> None:
         if self._probe is None and not self._closed:
@@ -127,9 +143,10 @@ class Backend:
                 return
 
     async def _connected(self) -> AsyncConnection:
-        """The connection, or a new one where the engine has moved."""
-        if self._connection is not None:
+        """The connection for reads, or a new one where the engine has moved."""
+        if self._reader is not None:
             if self._find_address() == self._address:
-                return self._connection
-            await self._connection.close()
-        return self._connect()
+                return self._reader
+            await self._disconnect()
+        reader, _ = self._connect()
+        return reader

@@ -10,6 +10,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +24,8 @@ from qenex.api.backend import Backend
 from qenex.api.metrics import MetricsPage
 from qenex.assets import Assets
 from qenex.client.credentials import find_address
-from qenex.errors import AddressInUse, AddressInvalid
+from qenex.errors import AddressInUse, AddressInvalid, QenexError
+from qenex.exits import exit_code
 from qenex.settings import from_arguments
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def run(settings: Settings) -> int:
         InvalidHome: there is no usable owner credential.
         AddressInUse: another program listens on one of the ports.
         AddressInvalid: this machine has no such address.
+        StorageFailed: the disk refused.
     """
     bootstrap.allow_many_files()
     token = bootstrap.owner_token(settings)
@@ -64,12 +67,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """`python -m qenex.api`: reads the settings from flags, variables and the home, and serves.
 
     Returns:
-        The exit code: 0 after a clean stop.
+        An `ExitCode`; what went wrong is printed to the error stream.
     """
     arguments = from_arguments("python -m qenex.api", "The QENEX HTTP API and metrics.", argv)
     if arguments.until_input_ends:
         parent.end_with_input()
-    return run(arguments.settings)
+    try:
+        return run(arguments.settings)
+    except QenexError as error:
+        sys.stderr.write(f"http: {error}\n")
+        return exit_code(error)
 
 
 async def _serve(settings: Settings, token: str, http: socket.socket, metrics: socket.socket) -> None:

@@ -252,8 +252,9 @@ class _Wire(asyncio.BufferedProtocol):
             for header, body in self._decoder.frames():
                 if self.welcomed.done():
                     self._owner._take(header, body)  # noqa: SLF001  # two halves of one thing
+                elif answer := self._owner.session.greeted(header, body):
+                    self.send((answer,))
                 else:
-                    self._owner.session.welcomed(header, body)
                     self.welcomed.set_result(None)
         except EngineError as error:
             if not self.welcomed.done():

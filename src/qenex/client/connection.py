@@ -199,7 +199,9 @@ class Connection:
                 raise ConnectionResetError("the connection ended before the welcome")
             self._decoder.wrote(received)
             for header, body in self._decoder.frames():
-                self.session.welcomed(header, body)
+                if answer := self.session.greeted(header, body):
+                    self._socket.sendall(answer)
+                    continue
                 self._socket.settimeout(0)
                 self._poll = select.poll()
                 self._poll.register(self._socket, select.POLLIN)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -37,6 +38,28 @@ def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
     return Path(home or os.environ.get("QENEX_HOME") or "~/.qenex").expanduser()
 
 
+def check_ours(path: Path) -> None:
+    """Makes sure that nobody else can have put there what is there; what is not there is passed over.
+
+    Ours or root's it must be. To root anybody's will do, for it goes where it is sent: in a container the home is
+    often a folder of a user of the machine.
+
+    Raises:
+        InvalidHome: it belongs to another user, or others may write to it.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return  # whoever reads it says what is wrong
+    us = os.geteuid()
+    if us != 0 and status.st_uid not in (us, 0):
+        raise InvalidHome(f"{path}: belongs to user {status.st_uid}, and is no home for user {us}, who uses it")
+    if status.st_mode & 0o022:
+        right = "700" if stat.S_ISDIR(status.st_mode) else "600"
+        mode = stat.S_IMODE(status.st_mode)
+        raise InvalidHome(f"{path}: mode {mode:o} lets other users write to it; `chmod {right}` it")
+
+
 def find_address(address: str | None = None, home: str | os.PathLike[str] | None = None) -> Address:
     """Where the engine is: as given, else `QENEX_ADDRESS`, else as the running engine of the home left it, else 7400.
 
@@ -46,13 +69,15 @@ def find_address(address: str | None = None, home: str | os.PathLike[str] | None
 
     Raises:
         InvalidSettings: the address is none.
-        InvalidHome: the file that the engine left is damaged.
+        InvalidHome: the file that the engine left is damaged, or others could have written it.
     """
     if address is not None:
         return _parse(address, "address")
     if named := os.environ.get("QENEX_ADDRESS"):
         return _parse(named, "variable QENEX_ADDRESS")
     path = home_folder(home) / "run" / "engine.json"
+    for place in (path.parent.parent, path.parent, path):
+        check_ours(place)
     try:
         return _parse(json.loads(path.read_text(encoding="utf-8"))["binary"], str(path))
     except FileNotFoundError:
@@ -67,11 +92,12 @@ def find_credential(home: str | os.PathLike[str] | None = None) -> str:
     Raises:
         CredentialMissing: there is none.
         CredentialExposed: others on this machine can read it.
-        InvalidHome: it cannot be read, or is not one line of text.
+        InvalidHome: it cannot be read, is not one line of text, or others could have written it.
     """
     if given := os.environ.get("QENEX_CREDENTIAL"):
         return given
     path = home_folder(home) / "owner.token"
+    check_ours(path.parent)
     try:
         mode = path.stat().st_mode & 0o777
         credential = path.read_text(encoding="ascii").strip()
@@ -84,6 +110,7 @@ def find_credential(home: str | os.PathLike[str] | None = None) -> str:
         raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
     if mode & 0o077:
         raise CredentialExposed(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+    check_ours(path)
     if not credential or len(credential.split()) != 1:
         raise InvalidHome(f"{path}: an owner credential is one line of text")
     return credential

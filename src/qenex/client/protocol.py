@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-VERSION: Final = 1
+VERSION: Final = 2
 """The version of the protocol that is spoken here."""
 HEADER_SIZE: Final = 256
 """Bytes of a frame's header."""
@@ -50,7 +50,8 @@ _MAGIC: Final = b"QENEXFR1"
 _FIELDS: Final = struct.Struct("<8sHHBBH16s16sQIIQ16sHHB3sIIQQQQIIIII84sQ")
 _CHECKSUM: Final = struct.Struct("<Q")
 _ZEROS: Final = bytes(84)
-_HELLO: Final = struct.Struct("<HHIIHHQ8s")
+_HELLO: Final = struct.Struct("<HHIIB3sQ8s32s")
+_CHALLENGE: Final = struct.Struct("<32s32s")
 _WELCOME: Final = struct.Struct("<H2sIIIIIQ16s16sQ8s")
 _STATUS: Final = struct.Struct("<16s16sQQQQQQQIIQQQIIQ120s")
 
@@ -64,6 +65,8 @@ class FrameType(IntEnum):
     REPLY = 4
     ERROR = 5
     GOODBYE = 6
+    CHALLENGE = 7
+    PROOF = 8
 
 
 class Operation(IntEnum):
@@ -258,10 +261,22 @@ class Welcome(NamedTuple):
     name: str
 
 
-def encode_hello(credential: str, name: str) -> bytes:
-    """The body of a hello: one version, the server's windows, the credential, the name of this program."""
-    secret, program = credential.encode(), name.encode()
-    return _HELLO.pack(VERSION, VERSION, 0, 0, len(secret), len(program), 0, bytes(8)) + secret + program
+def encode_hello(fingerprint: bytes, nonce: bytes, name: str) -> bytes:
+    """The body of a hello: one version, the server's windows, which credential, the name of this program."""
+    program = name.encode()
+    return _HELLO.pack(VERSION, VERSION, 0, 0, len(program), bytes(3), 0, fingerprint, nonce) + program
+
+
+def decode_challenge(body: bytes | bytearray | memoryview) -> tuple[bytes, bytes]:
+    """The nonce and the proof of a challenge.
+
+    Raises:
+        UnexpectedReply: it has another length.
+    """
+    if len(body) != _CHALLENGE.size:
+        raise UnexpectedReply(f"A challenge of {len(body)} bytes came, {_CHALLENGE.size} are wanted.")
+    nonce, proof = _CHALLENGE.unpack(body)
+    return nonce, proof
 
 
 def decode_welcome(body: bytes | memoryview) -> Welcome:

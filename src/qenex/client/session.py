@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from qenex.client.handshake import Handshake, Keys
 from qenex.client.protocol import (
     CONTEXT_MAX,
     HEADER_SIZE,
@@ -30,7 +31,6 @@ from qenex.client.protocol import (
     checksum,
     decode_welcome,
     encode_header,
-    encode_hello,
 )
 from qenex.errors import (
     BatchTooLarge,
@@ -164,7 +164,7 @@ class Session:
     """Numbers, window and retries of one client."""
 
     def __init__(self, credential: str, name: str, *, read_only: bool, patience_s: float, if_unknown: str = "") -> None:
-        self._credential, self._name, self._read_only = credential, name, read_only
+        self._keys, self._name, self._read_only = Keys(credential), name, read_only
         self._if_unknown = if_unknown
         self.patience_s = patience_s
         """How long a request may go without an answer, retries included."""
@@ -176,6 +176,7 @@ class Session:
         self._bytes = 0
         self._next = 1
         self._established = False
+        self._handshake: Handshake | None = None
         self.renew()
 
     @property
@@ -203,38 +204,37 @@ class Session:
 
     def hello(self) -> bytes:
         """The first frame of a connection."""
-        body = encode_hello(self._credential, self._name)
         flags = RESUME if self._established and not self._read_only else 0
-        header = Header(
-            FrameType.HELLO,
-            flags,
-            session=self.id,
-            body_length=len(body),
-            body_checksum=checksum(body),
-        )
-        return encode_header(header) + body
+        self._handshake = Handshake(self._keys, self._name, self.id, flags)
+        return self._handshake.hello
 
-    def welcomed(self, header: Header, body: memoryview) -> None:
-        """Take the engine's answer to the hello.
+    def greeted(self, header: Header, body: memoryview) -> bytes:
+        """Take what the engine says until it has welcomed us: the frame to answer with, or nothing once it has.
 
         Raises:
             EngineError: it refuses; after `SessionExpired` the next hello begins a new session.
+            UnexpectedReply: it is not the engine that the credential is for.
         """
+        handshake = self._handshake
+        is_proven = handshake is not None and handshake.is_proven
         if header.type == FrameType.ERROR:
             error = _error(header, body)
-            if isinstance(error, SessionExpired):
+            if isinstance(error, SessionExpired) and is_proven:
                 self.renew()
             if isinstance(error, Unauthenticated) and self._if_unknown:
                 error = Unauthenticated(self._if_unknown)
             raise error
-        if header.type != FrameType.WELCOME:
-            raise UnexpectedReply(f"The first frame has type {header.type}, a welcome is wanted.")
+        if header.type == FrameType.CHALLENGE and handshake is not None and not is_proven:
+            return handshake.answer(body)
+        if header.type != FrameType.WELCOME or not is_proven:
+            raise UnexpectedReply(f"A frame of type {header.type} came where a challenge, then a welcome is wanted.")
         welcome = decode_welcome(body)
         if self.welcome is not None and welcome.book != self.welcome.book:
             raise WrongBook(f"The engine has book {welcome.book.hex()} now, it had {self.welcome.book.hex()}.")
         self.welcome, self._established = welcome, True
         self._next = max(self._next, welcome.highest_request + 1)
         self.seen_timestamp = max(self.seen_timestamp, header.timestamp)
+        return b""
 
     def may_start(self, request: Request) -> bool:
         """Whether the window has room for one more.

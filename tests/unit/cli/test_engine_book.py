@@ -9,12 +9,12 @@ from qenex import QenexClient
 from qenex.cli.engine_book import EngineBook
 from qenex.errors import EngineUnreachable
 from qenex.kernel import BATCH_MAX, TRANSFER, CreateTransferStatus
-from tests.unit.client.peer import REFUSED_CODE, Peer
+from tests.unit.client.peer import REFUSED_CODE, SECRET, Peer
 
 
 def connect(peer: Peer) -> EngineBook:
     host, port = peer.address
-    return EngineBook(QenexClient(f"{host}:{port}", credential="qnx_owner_test"))
+    return EngineBook(QenexClient(f"{host}:{port}", credential=SECRET))
 
 
 def test_many_rows_are_cut_into_requests_and_answered_in_order() -> None:

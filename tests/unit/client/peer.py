@@ -4,17 +4,21 @@ sessions forgotten, bytes garbled. Its ledger is the least that shows what happe
 
 from __future__ import annotations
 
+import hmac
+import os
 import socket
 import struct
 import threading
 from collections import deque
 from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from qenex.client.protocol import (
     FRAME_MAX,
+    VERSION,
     FrameDecoder,
     FrameType,
     Header,
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BOOK = bytes(range(16))
+SECRET = "secret"  # noqa: S105  # of the tests
+"""The credential that opens it."""
 REFUSED_CODE = 13
 """Transfers with this code are refused as `exceeds_credits`, and their ids burned."""
 
@@ -44,6 +50,8 @@ class Peer:
         self.sessions: dict[bytes, dict[int, bytes]] = {}
         """The replies of each session's writes."""
         self.hellos: list[Header] = []
+        self.heard: list[bytes] = []
+        """All bytes that came, of every connection."""
         self.requests: list[Header] = []
         self.contexts: list[bytes] = []
         self.timestamp = 1_000
@@ -79,15 +87,48 @@ class Peer:
     def _serve(self, connection: socket.socket) -> None:
         decoder = FrameDecoder()
         with connection, suppress(OSError):
+            hello = self._introduction(connection, decoder)
+            self._welcome(connection, hello)
             while received := connection.recv_into(decoder.writable()):
                 decoder.wrote(received)
                 for header, body in decoder.frames():
                     self._take(connection, header, bytes(body))
 
+    def _next(self, connection: socket.socket, decoder: FrameDecoder) -> tuple[Header, bytes]:
+        while received := connection.recv_into(decoder.writable()):
+            decoder.wrote(received)
+            for header, body in decoder.frames():
+                self.heard.append(encode_header(header) + bytes(body))
+                return header, bytes(body)
+        raise ConnectionResetError
+
+    def _introduction(self, connection: socket.socket, decoder: FrameDecoder) -> Header:
+        """Hello, our proof, theirs: as the specification has it, in other words than the client's."""
+        hello, body = self._next(connection, decoder)
+        assert (hello.type, body[24:32]) == (FrameType.HELLO, sha256(SECRET.encode()).digest()[:8])
+        fault = self.hello_faults[0] if self.hello_faults else ""
+        impostors = {
+            "unproven": frame(Header(FrameType.CHALLENGE), bytes(64)),
+            "bare_welcome": self._welcome_frame(hello),
+            "expired": error_frame(10, 0, "no such session"),
+        }
+        if fault in impostors:
+            self.hello_faults.popleft()
+            connection.sendall(impostors[fault])
+            self._next(connection, decoder)
+        nonce = os.urandom(32)
+        said = sha256(encode_header(hello) + body + nonce).digest()
+        client_key, server_key = (
+            hmac.digest(SECRET.encode(), f"qenex-{side}-key-v1".encode(), "sha256") for side in ("client", "server")
+        )
+        proof = hmac.digest(server_key, said, "sha256")
+        connection.sendall(frame(Header(FrameType.CHALLENGE), nonce + proof))
+        header, theirs = self._next(connection, decoder)
+        mask = hmac.digest(sha256(client_key).digest(), said, "sha256")
+        assert (header.type, theirs) == (FrameType.PROOF, bytes(a ^ b for a, b in zip(client_key, mask, strict=True)))
+        return hello
+
     def _take(self, connection: socket.socket, header: Header, body: bytes) -> None:
-        if header.type == FrameType.HELLO:
-            self._welcome(connection, header)
-            return
         self.requests.append(header)
         self.contexts.append(body[: header.context_length])
         fault = self.faults.popleft() if self.faults else "answer"
@@ -130,10 +171,14 @@ class Peer:
         if header.flags and header.session not in self.sessions:
             connection.sendall(error_frame(10, 0, "no such session"))
             return
-        highest = max(self.sessions.setdefault(header.session, {}), default=0)
-        facts = (1, b"\0\0", self.window, 16 << 20, FRAME_MAX, 8_189, 1, 0, BOOK, bytes(16), highest, bytes(8))
+        self.sessions.setdefault(header.session, {})
+        connection.sendall(self._welcome_frame(header))
+
+    def _welcome_frame(self, header: Header) -> bytes:
+        highest = max(self.sessions.get(header.session, {}), default=0)
+        facts = (VERSION, b"\0\0", self.window, 16 << 20, FRAME_MAX, 8_189, 1, 0, BOOK, bytes(16), highest, bytes(8))
         welcome = struct.pack("<H2sIIIIIQ16s16sQ8s", *facts) + b"peer"
-        connection.sendall(frame(Header(FrameType.WELCOME, session=header.session), welcome))
+        return frame(Header(FrameType.WELCOME, session=header.session), welcome)
 
     def _answer(self, header: Header, rows: bytes) -> bytes:
         kept = self.sessions.get(header.session, {})

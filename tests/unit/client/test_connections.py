@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import os
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +29,7 @@ from qenex.errors import (
     UnknownOutcome,
 )
 from qenex.kernel import CreateTransferStatus
-from tests.unit.client.peer import BOOK, REFUSED_CODE, Peer, transfers
+from tests.unit.client.peer import BOOK, REFUSED_CODE, SECRET, Peer, transfers
 
 if TYPE_CHECKING:
     import socket
@@ -44,7 +44,7 @@ BATCHES = [transfers(1 + 100 * number, 3) for number in range(8)]
 
 
 def new_session(*, patience_s: float = 20, read_only: bool = False) -> Session:
-    return Session("secret", "test", read_only=read_only, patience_s=patience_s)
+    return Session(SECRET, "test", read_only=read_only, patience_s=patience_s)
 
 
 def run_blocking(peer: Peer, batches: list[NDArray[np.void]], session: Session) -> list[Any]:
@@ -174,10 +174,38 @@ def test_a_wrong_credential_is_refused_at_once(run: Run) -> None:
 
 
 @both
+@pytest.mark.parametrize("impostor", ["unproven", "bare_welcome"])
+def test_who_listens_and_does_not_know_the_credential_learns_nothing_and_is_not_believed(
+    run: Run, impostor: str
+) -> None:
+    with Peer(hello_faults=[impostor]) as peer, pytest.raises(UnexpectedReply):
+        run(peer, BATCHES[:1], new_session())
+    (hello,) = peer.heard
+    assert SECRET.encode() not in hello
+    assert not peer.hellos
+    assert not peer.requests
+
+
+@both
+@pytest.mark.parametrize("impostor", ["unproven", "bare_welcome", "expired"])
+def test_an_impostor_between_two_engines_gets_no_request_and_no_session_ends_on_its_word(
+    run: Run, impostor: str
+) -> None:
+    with Peer(["apply_and_drop"], hello_faults=["", impostor]) as peer:
+        (answer,) = run(peer, BATCHES[:1], new_session())
+    assert set(answer.rows["status"].tolist()) == {CREATED}
+    assert [request.request for request in peer.requests] == [1, 1]
+    assert len({hello.session for hello in peer.hellos}) == 1
+    assert not answer.replayed
+
+
+@both
 def test_what_is_no_engine_is_said_to_be_none(run: Run) -> None:
     class Stranger(Peer):
-        def _take(self, connection: socket.socket, *_: object) -> None:
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 20)
+        def _serve(self, connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                connection.recv(1)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n" * 20)
 
     with Stranger() as peer, pytest.raises(UnexpectedReply, match="binary port"):
         run(peer, BATCHES[:1], new_session())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -51,6 +52,49 @@ def test_a_damaged_address_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "run" / "engine.json").write_text("{")
     with pytest.raises(InvalidHome, match=r"engine\.json"):
         find_address(home=tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "run", "run/engine.json"])
+@pytest.mark.parametrize("mode", [0o720, 0o702])
+def test_an_address_that_others_could_have_written_is_refused(tmp_path: Path, place: str, mode: int) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "engine.json").write_text(json.dumps({"binary": "127.0.0.1:7555"}))
+    (tmp_path / place).chmod(mode)
+    right = "600" if place.endswith("json") else "700"
+    with pytest.raises(InvalidHome, match=rf"{tmp_path / place}: mode {mode:o} .*`chmod {right}` it"):
+        find_address(home=tmp_path)
+    assert find_address("127.0.0.1:7777", tmp_path).port == 7777, "what is given is not looked for"
+    (tmp_path / place).chmod(int(right, 8))
+    assert find_address(home=tmp_path).port == 7555
+
+
+def test_a_credential_in_a_home_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "owner.token").write_text("qnx_owner_secret\n")
+    (tmp_path / "owner.token").chmod(0o600)
+    tmp_path.chmod(0o777)
+    with pytest.raises(InvalidHome, match=rf"{tmp_path}: mode 777 .*`chmod 700` it"):
+        find_credential(tmp_path)
+
+
+@pytest.mark.parametrize("place", [".", "run", "run/engine.json", "owner.token"])
+def test_what_belongs_to_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "engine.json").write_text(json.dumps({"binary": "127.0.0.1:7555"}))
+    (tmp_path / "owner.token").write_text("qnx_owner_secret\n")
+    (tmp_path / "owner.token").chmod(0o600)
+    ours, theirs = os.geteuid(), os.geteuid() + 4_321
+    if ours == 0:
+        os.chown(tmp_path / place, theirs, -1)
+        ours = theirs + 1
+    else:
+        ours, theirs = theirs, ours
+    find = find_credential if place == "owner.token" else find_address
+    # root may use anybody's, as in a container whose home is a folder of the machine.
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    find(home=tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: ours)
+    with pytest.raises(InvalidHome, match=rf"{tmp_path / place}: belongs to user {theirs}, .* user {ours}"):
+        find(home=tmp_path)
 
 
 def test_the_credential_must_be_the_owners_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

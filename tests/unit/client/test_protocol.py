@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from qenex.client import steps
+from qenex.client.handshake import Handshake, Keys
 from qenex.client.protocol import (
     FRAME_MAX,
     FrameDecoder,
@@ -85,7 +87,7 @@ OFFSETS = {
 def test_every_field_lies_where_the_protocol_says() -> None:
     data = encode_header(HEADER)
     assert len(data) == 256
-    assert data[:12] == b"QENEXFR1\x01\x00\x00\x01"
+    assert data[:12] == b"QENEXFR1\x02\x00\x00\x01"
     assert set(OFFSETS) == set(Header._fields)
     for name, (offset, size) in OFFSETS.items():
         value = getattr(HEADER, name)
@@ -150,14 +152,29 @@ def test_a_body_that_does_not_match_its_checksum_is_refused() -> None:
 
 
 def test_hello_has_the_shape_of_the_protocol() -> None:
-    body = encode_hello("secret", "ünit")
-    assert body[:4] == b"\x01\x00\x01\x00"
-    assert (body[12:14], body[14:16]) == (b"\x06\x00", b"\x05\x00")
-    assert body[32:] == b"secret" + "ünit".encode()
+    body = encode_hello(b"the name", bytes(range(32)), "ünit")
+    assert body[:4] == b"\x02\x00\x02\x00"
+    assert body[12:24] == b"\x05" + bytes(11)
+    assert body[24:] == b"the name" + bytes(range(32)) + "ünit".encode()
+
+
+def test_a_hello_names_the_credential_and_never_holds_it() -> None:
+    first, second = (Handshake(Keys("a secret"), "unit", bytes(16), 0) for _ in range(2))
+    assert b"a secret" not in first.hello
+    assert first.hello[280:288] == sha256(b"a secret").digest()[:8]
+    assert first.hello[288:320] != second.hello[288:320], "no hello is said twice"
+
+
+def test_a_challenge_of_another_length_or_by_another_secret_is_refused() -> None:
+    for body in (b"", bytes(63), bytes(64), bytes(65)):
+        handshake = Handshake(Keys("a secret"), "unit", bytes(16), 0)
+        with pytest.raises(UnexpectedReply):
+            handshake.answer(body)
+        assert not handshake.is_proven
 
 
 def test_welcomes_and_statuses_that_make_no_sense_are_refused() -> None:
-    for bad in (b"", bytes(79), bytes(80), b"\x01" + bytes(79)):
+    for bad in (b"", bytes(79), bytes(80), b"\x02" + bytes(79)):
         with pytest.raises(UnexpectedReply):
             decode_welcome(bad)
     with pytest.raises(UnexpectedReply):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from qenex.client import ids
+from qenex.client.handshake import Keys
 from qenex.client.protocol import (
     HEADER_SIZE,
     REPLY_ROWS,
@@ -18,6 +19,7 @@ from qenex.client.protocol import (
     Header,
     Operation,
     checksum,
+    decode_challenge,
     decode_header,
     decode_status,
     decode_welcome,
@@ -80,11 +82,33 @@ def test_a_header_that_breaks_a_rule_is_refused(name: str, code: str) -> None:
 
 
 def test_hello_and_welcome_say_what_they_should() -> None:
-    assert body_of("hello") == body_of("hello_resume") == encode_hello("a secret", "vectors 1")
+    named = sha256(b"a secret").digest()[:8]
+    assert body_of("hello") == body_of("hello_resume") == encode_hello(named, b"\xc1" * 32, "vectors 1")
     assert FRAMES["hello_resume"].flags == 1
     welcome = decode_welcome(body_of("welcome"))
     assert (welcome.window_requests, welcome.window_bytes, welcome.batch_max) == (64, 16 << 20, 8_189)
     assert (welcome.book, welcome.highest_request, welcome.name) == (b"the book's own i", 17, "qenex")
+
+
+def test_the_challenge_and_the_proof_after_a_hello_are_of_that_hello() -> None:
+    nonce, ours = decode_challenge(body_of("challenge"))
+    said = sha256((VECTORS / "hello.bin").read_bytes() + nonce).digest()
+    assert Keys("a secret").is_proven(said, ours)
+    assert not Keys("another secret").is_proven(said, ours)
+    assert Keys("a secret").proof(said) == body_of("proof")
+
+
+@pytest.mark.parametrize(("secret", "said", "fingerprint", "servers", "clients"), lines("proofs.txt"))
+def test_both_proofs_are_what_the_engine_makes(
+    secret: str, said: str, fingerprint: str, servers: str, clients: str
+) -> None:
+    keys, transcript = Keys(bytes.fromhex(secret).decode()), bytes.fromhex(said)
+    assert keys.fingerprint.hex() == fingerprint
+    assert keys.proof(transcript).hex() == clients
+    for bit in range(256):
+        bent = (int(servers, 16) ^ 1 << bit).to_bytes(32)
+        assert not keys.is_proven(transcript, bent)
+    assert keys.is_proven(transcript, bytes.fromhex(servers))
 
 
 def test_rows_begin_after_the_context_at_a_multiple_of_16() -> None:

@@ -2,11 +2,9 @@
 
 use std::io::{Read, Write};
 
-use qenex_engine::frame::{
-    HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, LINGER_MAX_US, Operation, VERSION, Welcome, judge,
-    request_frame, seal,
-};
-use qenex_engine::server::random_16;
+use qenex_engine::client::{ClientOptions, greet};
+use qenex_engine::frame::{HEADER_LENGTH, Header, Judgement, Kind, LINGER_MAX_US, Operation, judge, request_frame};
+use qenex_engine::server::random_bytes;
 use qenex_kernel::row::{Account, BATCH_MAX, EventResult, Transfer};
 use qenex_kernel::status::CreateTransferStatus;
 use zerocopy::{FromBytes, IntoBytes};
@@ -66,17 +64,8 @@ pub(crate) struct Binary {
 impl Binary {
     /// Says hello and waits for the welcome.
     pub(crate) fn greet<S: Read + Write>(plan: &Plan, stream: &mut S, secret: &[u8], seed: u64) -> Outcome<Self> {
-        let session = random_16()?;
-        let mut frame = vec![0; HEADER_LENGTH];
-        let row = HelloRow { versions_min: VERSION, versions_max: VERSION, ..HelloRow::default() };
-        Hello { row, credential: secret, name: "load" }.write(&mut frame);
-        seal(&mut frame, Header { session, ..Header::of(Kind::Hello) });
-        stream.write_all(&frame)?;
-        let (header, body) = read_frame(stream)?;
-        if header.kind() != Some(Kind::Welcome) {
-            return Err(String::from_utf8_lossy(&body).into());
-        }
-        let welcome = Welcome::read(&body).map_err(|defect| defect.to_string())?.row;
+        let session = random_bytes()?;
+        let welcome = greet(stream, &ClientOptions::new(secret), session, false)?;
         let wanted = u32::try_from(plan.window)?;
         if plan.rate <= 0.0 && wanted > welcome.window_requests {
             return Err(format!("the window is {} requests at most", welcome.window_requests).into());
@@ -84,7 +73,7 @@ impl Binary {
         let linger_us = if plan.optimize { LINGER_MAX_US } else { 0 };
         let operation = Operation::CreateTransfers.number();
         // Ids rise within a connection, and no two connections or runs share one: the high half is at random.
-        let high = u64::from_le_bytes(*random_16()?.first_chunk().expect("16 bytes")) | 1;
+        let high = u64::from_le_bytes(random_bytes()?) | 1;
         Ok(Self {
             header: Header { book: welcome.book, session, operation, linger_us, ..Header::ZERO },
             rows: vec![Transfer { amount: 1, ledger: 978, code: 1, ..Transfer::ZERO }; plan.rows],
@@ -180,8 +169,7 @@ pub(crate) struct Http {
 impl Http {
     pub(crate) fn new(plan: &Plan, secret: &[u8]) -> Self {
         let secret = String::from_utf8_lossy(secret);
-        let mut seed = [0; 8];
-        seed.copy_from_slice(&random_16().expect("random bytes")[..8]);
+        let seed = random_bytes().expect("random bytes");
         Self {
             head: format!(
                 "POST /api/v1/transaction HTTP/1.1\r\nhost: load\r\nauthorization: Bearer {secret}\r\n\

@@ -5,7 +5,7 @@ use qenex_journal::log::Tip;
 
 use super::write::{Refusal, Request};
 use super::{Action, ConnectionId, Engine, Taken};
-use crate::frame::{ErrorCode, Frame, Header};
+use crate::frame::{ErrorCode, Frame, Header, PATH_MAX};
 
 /// A copy of the book to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +33,9 @@ impl<D: Disk> Engine<D> {
     ) -> Result<Taken, Refusal> {
         let failed = |text: String| (ErrorCode::Failed, text);
         let folder = core::str::from_utf8(request.rows).map_err(|_| failed("the path is not UTF-8".to_owned()))?;
+        if folder.len() > PATH_MAX {
+            return Err(failed(format!("the path has {} bytes, {PATH_MAX} are allowed at most", folder.len())));
+        }
         if !folder.starts_with('/') || folder.contains('\0') {
             let text = format!("{folder}: is no absolute path on the engine's machine");
             return Err((ErrorCode::BackupUnusable, text));

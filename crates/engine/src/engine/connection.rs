@@ -6,7 +6,7 @@ use qenex_journal::disk::Disk;
 
 use super::{Action, Admission, ConnectionId, Engine};
 use crate::clock::SECOND_NS;
-use crate::credential::Principal;
+use crate::credential::{Principal, Transcript};
 use crate::frame::{ErrorCode, HEADER_LENGTH, HELLO_MAX, Header, Kind, Operation};
 use crate::limits::HELLO_WITHIN_NS;
 use crate::sessions::{SessionId, Standing};
@@ -22,13 +22,29 @@ pub(super) enum Connection {
     Stranger {
         /// When it was opened.
         since_ns: u64,
+        /// Its hello, to which it was sent a challenge.
+        asked: Option<Asked>,
     },
-    /// Its hello is good and found no room: it will be offered again.
-    Parked,
-    /// Its hello waits until its session is durable.
+    /// Its proof is good and found no room: it will be offered again.
+    Parked(Asked),
+    /// Its welcome waits until its session is durable.
     Greeting,
     /// It may ask.
     Open(Client),
+}
+
+/// What is kept of a hello until its proof comes: as little of any hello, for it takes no credential to say one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) session: SessionId,
+    pub(super) book: [u8; 16],
+    pub(super) trace: [u8; 16],
+    pub(super) resume: bool,
+    pub(super) window_requests: u32,
+    pub(super) window_bytes: u32,
+    /// Which of those that the engine knows.
+    pub(super) credential: usize,
+    pub(super) transcript: Transcript,
 }
 
 /// Connections that have not said who they are, by age: it takes no credential to be one, so they get little time, and
@@ -187,13 +203,14 @@ impl<D: Disk> Engine<D> {
             self.refuse_connection(oldest, &Header::ZERO, ErrorCode::Busy, text, actions);
         }
         let since_ns = self.clock.monotonic_ns();
-        self.connections.insert(connection, Connection::Stranger { since_ns });
+        self.connections.insert(connection, Connection::Stranger { since_ns, asked: None });
         self.strangers.0.insert((since_ns, connection));
     }
 
-    /// A connection has said who it is. False if so many have that there is no place for it.
-    pub(super) fn introduced(&mut self, connection: ConnectionId) -> bool {
-        if let Some(Connection::Stranger { since_ns }) = self.connections.insert(connection, Connection::Parked) {
+    /// A connection has proven who it is. False if so many have that there is no place for it.
+    pub(super) fn introduced(&mut self, connection: ConnectionId, asked: Asked) -> bool {
+        let before = self.connections.insert(connection, Connection::Parked(asked));
+        if let Some(Connection::Stranger { since_ns, .. }) = before {
             self.strangers.0.remove(&(since_ns, connection));
         }
         self.connections.len() - self.strangers.0.len() <= self.limits.connections_max as usize
@@ -202,7 +219,7 @@ impl<D: Disk> Engine<D> {
     /// A connection is over.
     pub(super) fn forget_connection(&mut self, connection: ConnectionId) {
         self.readings.forget(connection);
-        if let Some(Connection::Stranger { since_ns }) = self.connections.remove(&connection) {
+        if let Some(Connection::Stranger { since_ns, .. }) = self.connections.remove(&connection) {
             self.strangers.0.remove(&(since_ns, connection));
         }
     }
@@ -213,7 +230,7 @@ impl<D: Disk> Engine<D> {
         while self.strangers.is_overdue(now_ns)
             && let Some(oldest) = self.strangers.oldest()
         {
-            let text = format!("no hello was complete within {} s", HELLO_WITHIN_NS / SECOND_NS);
+            let text = format!("no proof of a credential came within {} s", HELLO_WITHIN_NS / SECOND_NS);
             self.refuse_connection(oldest, &Header::ZERO, ErrorCode::Unauthenticated, text, actions);
         }
     }

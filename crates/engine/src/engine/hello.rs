@@ -5,11 +5,14 @@ use qenex_journal::log::{EntryHeader, EntryKind};
 use qenex_kernel::row::BATCH_MAX;
 use zerocopy::IntoBytes;
 
-use super::connection::{Client, Connection, Greeting, Live, Waiter};
+use super::connection::{Asked, Client, Connection, Greeting, Live, Waiter};
 use super::pipeline::Room;
+use super::write::Refusal;
 use super::{Action, ConnectionId, Engine, Taken};
-use crate::credential::Credential;
-use crate::frame::{ErrorCode, FRAME_MAX, Frame, Header, Hello, Kind, VERSION, Welcome, WelcomeRow};
+use crate::credential::transcript;
+use crate::frame::{
+    ChallengeRow, ErrorCode, FRAME_MAX, Frame, Header, Hello, Kind, VERSION, Welcome, WelcomeRow, read_proof,
+};
 use crate::limits::RELEASE;
 use crate::sessions::SessionId;
 use crate::state::SessionOpened;
@@ -24,10 +27,72 @@ impl<D: Disk> Engine<D> {
         body: &[u8],
         actions: &mut Vec<Action>,
     ) -> Taken {
-        match self.greet(connection, header, body, actions) {
+        if let Err((code, text)) = self.challenge(connection, header, body, actions) {
+            self.refuse_connection(connection, header, code, text, actions);
+        }
+        Taken::Yes
+    }
+
+    /// Proves that the engine knows the credential, and asks whether the client does.
+    fn challenge(
+        &mut self,
+        connection: ConnectionId,
+        header: &Header,
+        body: &[u8],
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Refusal> {
+        let Some(Connection::Stranger { asked: asked @ None, .. }) = self.connections.get_mut(&connection) else {
+            let text = "hello is a connection's first frame, and its only one";
+            return Err((ErrorCode::MalformedFrame, text.to_owned()));
+        };
+        if !header.matches(body) {
+            return Err((ErrorCode::MalformedFrame, "body_checksum is not that of the body".to_owned()));
+        }
+        let Hello { row, .. } = Hello::read(body).map_err(|defect| (defect.code(), defect.to_string()))?;
+        if !(row.versions_min..=row.versions_max).contains(&VERSION) {
+            return Err((ErrorCode::UnsupportedVersion, format!("version {VERSION} is spoken here")));
+        }
+        let credential = self.credentials.iter().position(|credential| credential.fingerprint == row.fingerprint);
+        let credential = credential.ok_or_else(unauthenticated)?;
+        let nonce = self.nonces.next();
+        let transcript = transcript(header.as_bytes(), body, &nonce);
+        *asked = Some(Asked {
+            session: header.session,
+            book: header.book,
+            trace: header.trace,
+            resume: header.flags & Header::RESUME != 0,
+            window_requests: row.window_requests,
+            window_bytes: row.window_bytes,
+            credential,
+            transcript,
+        });
+        let row = ChallengeRow { nonce, proof: self.credentials[credential].proof(&transcript) };
+        let frame = Frame::copied(Header::of(Kind::Challenge), row.as_bytes());
+        actions.push(Action::Send { connection, frame });
+        Ok(())
+    }
+
+    pub(super) fn proof(
+        &mut self,
+        connection: ConnectionId,
+        header: &Header,
+        body: &[u8],
+        actions: &mut Vec<Action>,
+    ) -> Taken {
+        let (Some(Connection::Stranger { asked: Some(asked), .. }) | Some(Connection::Parked(asked))) =
+            self.connections.get(&connection)
+        else {
+            let text = "a proof answers a challenge, once";
+            self.refuse_connection(connection, header, ErrorCode::MalformedFrame, text, actions);
+            return Taken::Yes;
+        };
+        let asked = *asked;
+        match self.greet(connection, &asked, header, body, actions) {
             Ok(taken) => taken,
             Err((code, text)) => {
-                self.refuse_connection(connection, header, code, text, actions);
+                let Asked { session, book, trace, .. } = asked;
+                let header = Header { session, book, trace, ..*header };
+                self.refuse_connection(connection, &header, code, text, actions);
                 Taken::Yes
             }
         }
@@ -36,50 +101,43 @@ impl<D: Disk> Engine<D> {
     fn greet(
         &mut self,
         connection: ConnectionId,
+        asked: &Asked,
         header: &Header,
         body: &[u8],
         actions: &mut Vec<Action>,
-    ) -> Result<Taken, (ErrorCode, String)> {
-        if !matches!(self.connections.get(&connection), Some(Connection::Stranger { .. } | Connection::Parked)) {
-            return Err((
-                ErrorCode::MalformedFrame,
-                "hello is a connection's first frame, and its only one".to_owned(),
-            ));
-        }
+    ) -> Result<Taken, Refusal> {
         if !header.matches(body) {
             return Err((ErrorCode::MalformedFrame, "body_checksum is not that of the body".to_owned()));
         }
-        let hello = Hello::read(body).map_err(|defect| (defect.code(), defect.to_string()))?;
-        if !(hello.row.versions_min..=hello.row.versions_max).contains(&VERSION) {
-            return Err((ErrorCode::UnsupportedVersion, format!("version {VERSION} is spoken here")));
+        let proof = read_proof(body).map_err(|defect| (defect.code(), defect.to_string()))?;
+        let credential = &self.credentials[asked.credential];
+        if !credential.is_proven(&asked.transcript, &proof) {
+            return Err(unauthenticated());
         }
-        let credential = Credential::find(&self.credentials, hello.credential)
-            .ok_or_else(|| (ErrorCode::Unauthenticated, "the credential is not known here".to_owned()))?;
-        let (principal, may_write) = (credential.principal, credential.may_write);
-        if !self.introduced(connection) {
+        let (session, principal, may_write) = (asked.session, credential.principal, credential.may_write);
+        if !self.introduced(connection, *asked) {
             let text = format!("{} connections are open, which is the limit", self.limits.connections_max);
             return Err((ErrorCode::Busy, text));
         }
-        if header.book != [0; 16] && header.book != self.book {
+        if asked.book != [0; 16] && asked.book != self.book {
             return Err((ErrorCode::WrongBook, "the credential is another book's".to_owned()));
         }
-        let (window_requests, window_bytes) = self.limits.window(hello.row.window_requests, hello.row.window_bytes);
-        let client =
-            Client { session: header.session, principal, may_write, window_requests, window_bytes, refused: None };
-        let greeting = Greeting { waiter: Waiter { connection, trace: header.trace }, client };
-        if header.session == [0; 16] {
+        let (window_requests, window_bytes) = self.limits.window(asked.window_requests, asked.window_bytes);
+        let client = Client { session, principal, may_write, window_requests, window_bytes, refused: None };
+        let greeting = Greeting { waiter: Waiter { connection, trace: asked.trace }, client };
+        if session == [0; 16] {
             self.welcome(&greeting, 0, actions);
             return Ok(Taken::Yes);
         }
         let expired = || (ErrorCode::SessionExpired, "the session is not known here (any more)".to_owned());
-        if let Some(session) = self.state.sessions().get(&header.session) {
-            if session.principal != client.principal {
+        if let Some(known) = self.state.sessions().get(&session) {
+            if known.principal != client.principal {
                 return Err(expired());
             }
-            self.welcome(&greeting, session.highest, actions);
+            self.welcome(&greeting, known.highest, actions);
             return Ok(Taken::Yes);
         }
-        if let Some(live) = self.live.get_mut(&header.session).filter(|live| !live.greetings.is_empty()) {
+        if let Some(live) = self.live.get_mut(&session).filter(|live| !live.greetings.is_empty()) {
             // Its opening is under way. Whoever opens it first owns it.
             if live.greetings[0].client.principal != client.principal {
                 return Err(expired());
@@ -88,17 +146,17 @@ impl<D: Disk> Engine<D> {
             self.connections.insert(connection, Connection::Greeting);
             return Ok(Taken::Yes);
         }
-        if header.flags & Header::RESUME != 0 {
+        if asked.resume {
             return Err(expired());
         }
         if !client.may_write {
             return Err((ErrorCode::Forbidden, "the credential may only read: use a session of zeros".to_owned()));
         }
-        self.open_session(header, greeting)
+        self.open_session(greeting)
     }
 
     /// Appends the entry that opens the session; the welcome follows when it is applied.
-    fn open_session(&mut self, header: &Header, greeting: Greeting) -> Result<Taken, (ErrorCode, String)> {
+    fn open_session(&mut self, greeting: Greeting) -> Result<Taken, Refusal> {
         match self.check_writable(0) {
             // Whoever reads, or comes to confirm the clock, has a session too: the entry takes no time from the wall clock.
             Ok(()) | Err((ErrorCode::ClockUnconfirmed, _)) => {}
@@ -110,17 +168,17 @@ impl<D: Disk> Engine<D> {
             Room::None => return Ok(Taken::Parked),
         };
         let entry = EntryHeader {
-            session: header.session,
-            trace: header.trace,
+            session: greeting.client.session,
+            trace: greeting.waiter.trace,
             ..EntryHeader::new(EntryKind::Session, timestamp)
         };
         self.pipeline.push(entry, &[], size_of::<SessionOpened>(), row.as_bytes(), self.clock.monotonic_ns());
-        self.live.entry(header.session).or_default().greetings.push(greeting);
+        self.live.entry(greeting.client.session).or_default().greetings.push(greeting);
         self.connections.insert(greeting.waiter.connection, Connection::Greeting);
         Ok(Taken::Yes)
     }
 
-    /// The session of waiting hellos is durable.
+    /// The session of waiting clients is durable.
     pub(super) fn session_opened(&mut self, session: SessionId, actions: &mut Vec<Action>) {
         let Some(live) = self.live.get_mut(&session) else { return };
         let greetings = core::mem::take(&mut live.greetings);
@@ -161,4 +219,9 @@ impl<D: Disk> Engine<D> {
         };
         actions.push(Action::Send { connection: greeting.waiter.connection, frame: Frame::copied(header, &body) });
     }
+}
+
+/// What is said to who names no credential that is known, or does not prove it.
+fn unauthenticated() -> Refusal {
+    (ErrorCode::Unauthenticated, "the credential is not known here".to_owned())
 }

@@ -28,7 +28,7 @@ use qenex_journal::disk::Disk;
 use qenex_journal::log::{Reserve, Tip};
 
 use crate::clock::{Clock, Now, SECOND_NS};
-use crate::credential::Credential;
+use crate::credential::{Credential, Nonces};
 use crate::frame::{Defect, ErrorCode, Frame, Header, Kind, Operation, Role};
 use crate::limits::{Configuration, Limits, SILENCE_MAX_NS};
 use crate::metrics::Metrics;
@@ -177,6 +177,8 @@ pub struct Setup<D: Disk> {
     pub configuration: Configuration,
     /// Those that open the book.
     pub credentials: Vec<Credential>,
+    /// Random at every start: what nobody can tell beforehand is made of it.
+    pub nonce_key: [u8; 32],
     /// The time.
     pub now: Now,
     /// Whether the wall clock is synchronised, or the operator vouches for it.
@@ -194,6 +196,7 @@ pub struct Engine<D: Disk> {
     reserved_high: u64,
     limits: Limits,
     credentials: Vec<Credential>,
+    nonces: Nonces,
     /// When it was put together, by the wall clock.
     started_ns: u64,
     clock: Clock,
@@ -226,6 +229,7 @@ impl<D: Disk> Engine<D> {
             reserved_high,
             limits: setup.limits,
             credentials: setup.credentials,
+            nonces: Nonces::new(setup.nonce_key),
             connections: BTreeMap::new(),
             strangers: Strangers::default(),
             live: BTreeMap::new(),
@@ -293,6 +297,7 @@ impl<D: Disk> Engine<D> {
     ) -> Taken {
         match header.kind() {
             Some(Kind::Hello) => self.hello(connection, header, body, actions),
+            Some(Kind::Proof) => self.proof(connection, header, body, actions),
             Some(Kind::Request) => self.request(connection, header, body, arrived_ns, actions),
             // A goodbye is answered by closing, once what was asked before is answered: the socket's end does that.
             Some(Kind::Goodbye) => Taken::Yes,
@@ -326,7 +331,7 @@ impl<D: Disk> Engine<D> {
     /// Whether a frame may be answered with [`Taken::Parked`]: such ones wait in line, others need not.
     #[must_use]
     pub fn may_park(&self, header: &Header) -> bool {
-        header.kind() == Some(Kind::Hello) || Operation::from_number(header.operation).is_some_and(Operation::writes)
+        header.kind() == Some(Kind::Proof) || Operation::from_number(header.operation).is_some_and(Operation::writes)
     }
 
     /// Sends an error frame that answers a request.
@@ -366,4 +371,4 @@ impl<D: Disk> Engine<D> {
 
 /// When a client should try again that was told `busy`, microseconds.
 const BUSY_RETRY_US: u32 = 2_000;
-const CLIENT_KINDS: &str = "clients send frames of type hello, request or goodbye";
+const CLIENT_KINDS: &str = "clients send frames of type hello, proof, request or goodbye";

@@ -8,7 +8,8 @@ use zerocopy::IntoBytes;
 
 use super::*;
 use crate::clock::SECOND_NS;
-use crate::frame::{Hello, HelloRow, VERSION, request_frame};
+use crate::credential::{Keys, transcript};
+use crate::frame::{ChallengeRow, Hello, HelloRow, VERSION, request_frame};
 use crate::recover::{self, OpenOptions};
 
 const NOW: Now = Now { wall_ns: 1_800_000_000 * SECOND_NS, monotonic_ns: SECOND_NS };
@@ -47,43 +48,54 @@ impl Bench {
             limits: Limits::default(),
             configuration: Configuration::default(),
             credentials: vec![Credential::owner(SECRET)],
+            nonce_key: [4; 32],
             now: NOW,
             clock_trusted: true,
         });
         let mut bench = Self { engine, journal: opened.journal };
         let mut body = Vec::new();
-        let row = HelloRow { versions_max: VERSION, ..HelloRow::default() };
-        Hello { row, credential: SECRET, name: "bench" }.write(&mut body);
+        let keys = Keys::of(SECRET);
+        let row = HelloRow { versions_max: VERSION, fingerprint: keys.fingerprint, ..HelloRow::default() };
+        Hello { row, name: "bench" }.write(&mut body);
         let hello = Frame::copied(Header { session: SESSION, ..Header::of(Kind::Hello) }, &body);
         bench.step(Event::Opened { connection: CONNECTION }).expect("a connection");
-        bench.hand(hello.bytes());
+        let said = bench.hand(hello.bytes());
+        let challenge = ChallengeRow::read(said[0].body()).expect("a challenge");
+        let proof = keys.proof(&transcript(hello.bytes(), &[], &challenge.nonce));
+        bench.hand(Frame::copied(Header::of(Kind::Proof), &proof).bytes());
         bench.wake().expect("a session");
         bench
     }
 
-    fn step(&mut self, event: Event<'_, SimDisk>) -> Result<(), ApplyError> {
+    /// Returns what is said at once.
+    fn step(&mut self, event: Event<'_, SimDisk>) -> Result<Vec<Frame>, ApplyError> {
         let mut actions = Vec::new();
         self.engine.step(NOW, event, &mut actions)?;
+        let mut said = Vec::new();
         for action in actions {
-            if let Action::Write(mut group) = action {
-                let tip = *self.journal.tip();
-                let appended = self.journal.append(tip.number, &tip.hash, tip.epoch, group.builder_mut());
-                let Ok(Appended::Appended(tip)) = appended else { panic!("{appended:?}") };
-                self.step(Event::Written { group, tip })?;
+            match action {
+                Action::Write(mut group) => {
+                    let tip = *self.journal.tip();
+                    let appended = self.journal.append(tip.number, &tip.hash, tip.epoch, group.builder_mut());
+                    let Ok(Appended::Appended(tip)) = appended else { panic!("{appended:?}") };
+                    self.step(Event::Written { group, tip })?;
+                }
+                Action::Send { frame, .. } => said.push(frame),
+                _ => {}
             }
         }
-        Ok(())
+        Ok(said)
     }
 
     fn wake(&mut self) -> Result<(), ApplyError> {
-        (0..5).try_for_each(|_| self.step(Event::Wake))
+        (0..5).try_for_each(|_| self.step(Event::Wake).map(drop))
     }
 
-    fn hand(&mut self, frame: &[u8]) {
+    fn hand(&mut self, frame: &[u8]) -> Vec<Frame> {
         let (head, body) = frame.split_at(size_of::<Header>());
         let header: Header = zerocopy::transmute!(*head.first_chunk::<{ size_of::<Header>() }>().expect("a header"));
         let event = Event::Frame { connection: CONNECTION, header: &header, body, arrived_ns: NOW.monotonic_ns };
-        self.step(event).expect("a frame that is taken");
+        self.step(event).expect("a frame that is taken")
     }
 }
 

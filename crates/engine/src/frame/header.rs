@@ -14,7 +14,7 @@ pub(super) const MAGIC: &[u8; 8] = b"QENEXFR1";
 pub enum Kind {
     /// The client's first frame.
     Hello = 1,
-    /// The server's answer to it.
+    /// The server's answer to a client that has proven itself.
     Welcome = 2,
     /// An operation asked for.
     Request = 3,
@@ -24,6 +24,10 @@ pub enum Kind {
     Error = 5,
     /// The sender will send nothing more.
     Goodbye = 6,
+    /// The server's answer to a hello: it proves itself, and asks the client to.
+    Challenge = 7,
+    /// The client's answer to that.
+    Proof = 8,
 }
 
 impl Kind {
@@ -35,6 +39,8 @@ impl Kind {
             4 => Some(Self::Reply),
             5 => Some(Self::Error),
             6 => Some(Self::Goodbye),
+            7 => Some(Self::Challenge),
+            8 => Some(Self::Proof),
             _ => None,
         }
     }
@@ -134,7 +140,7 @@ pub enum Defect {
     HeaderChecksum,
     /// The first eight bytes are not `QENEXFR1`.
     Magic,
-    /// Another version than 1.
+    /// Another version than [`VERSION`].
     Version(u16),
     /// `header_length` is not 256.
     HeaderLength(u16),
@@ -178,7 +184,7 @@ impl fmt::Display for Defect {
             Self::Version(version) => write!(f, "version {version} is not spoken here; {VERSION} is"),
             Self::HeaderLength(length) => write!(f, "header_length is {length}, must be {HEADER_LENGTH}"),
             Self::BodyLength(length) => write!(f, "body_length is {length}, at most {BODY_MAX} is allowed"),
-            Self::UnknownKind(kind) => write!(f, "type {kind} is unknown; 1 to 6 are known"),
+            Self::UnknownKind(kind) => write!(f, "type {kind} is unknown; 1 to 8 are known"),
             Self::Unused(field) => write!(f, "{field} must be zero in a frame of this type"),
             Self::ContextLength(length) => {
                 write!(f, "context_length is {length}; at most {CONTEXT_MAX}, and padded it must fit into the body")

@@ -12,7 +12,7 @@ mod status;
 
 pub use error::ErrorCode;
 pub use header::{Defect, Header, Judgement, Kind, Role, judge};
-pub use hello::{HELLO_MAX, Hello, HelloRow, Welcome, WelcomeRow};
+pub use hello::{ChallengeRow, HELLO_MAX, Hello, HelloRow, Welcome, WelcomeRow, read_proof};
 pub use operation::{Operation, Shape};
 pub use out::{Draft, Frame, Row, Rows, request_frame};
 pub use status::Status;
@@ -23,7 +23,7 @@ use zerocopy::IntoBytes;
 /// Bytes of a header.
 pub const HEADER_LENGTH: usize = 256;
 /// The version that this crate speaks.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Bytes of a frame at most, header included.
 pub const FRAME_MAX: usize = 1_048_576 + 4_096;
 /// Bytes of a body at most.
@@ -32,6 +32,10 @@ pub const BODY_MAX: usize = FRAME_MAX - HEADER_LENGTH;
 pub const CONTEXT_MAX: usize = 256;
 /// Microseconds that a request may ask to wait for others at most.
 pub const LINGER_MAX_US: u32 = 1_000;
+/// Bytes of an error frame's text at most; what is longer is cut.
+pub const TEXT_MAX: usize = 4_096;
+/// Bytes of a path in a request at most: as many as Linux takes.
+pub const PATH_MAX: usize = 4_095;
 /// Requests of one session that can be unanswered at most.
 pub const WINDOW_MAX: u32 = 64;
 

@@ -3,7 +3,10 @@
 use qenex_kernel::row::{Account, AccountBalance, AccountTerms, EventResult, Outcome, Transfer};
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use super::{CONTEXT_MAX, ErrorCode, HEADER_LENGTH, Header, Kind, rows_offset, seal};
+use super::{CONTEXT_MAX, ErrorCode, HEADER_LENGTH, Header, Kind, TEXT_MAX, rows_offset, seal};
+
+/// Says that a text went on.
+const ELLIPSIS: &str = "…";
 
 /// A row of which a whole number fits into a header's space, so that a frame is one array of them.
 pub trait Row: IntoBytes + Immutable + FromZeros + Copy {
@@ -103,7 +106,7 @@ impl Frame {
         Self::of(header, body.len(), |bytes: &mut Vec<u8>| bytes.extend_from_slice(body))
     }
 
-    /// An error frame that answers `to`.
+    /// An error frame that answers `to`; of a text above [`TEXT_MAX`] bytes it has the beginning.
     #[must_use]
     pub fn error(to: &Header, code: ErrorCode, retry_after_us: u32, text: &str) -> Self {
         let header = Header {
@@ -115,7 +118,12 @@ impl Frame {
             retry_after_us,
             ..Header::of(Kind::Error)
         };
-        Self::copied(header, text.as_bytes())
+        if text.len() <= TEXT_MAX {
+            return Self::copied(header, text.as_bytes());
+        }
+        // Texts repeat what was asked, which may be as long as a frame.
+        let cut = &text[..text.floor_char_boundary(TEXT_MAX - ELLIPSIS.len())];
+        Self::copied(header, [cut, ELLIPSIS].concat().as_bytes())
     }
 
     /// The bytes to send.

@@ -1,10 +1,11 @@
 //! An engine without threads, clocks or sockets: a test hands it frames, and everything it asks for is done at once.
 
 use qenex_engine::clock::{Now, SECOND_NS};
-use qenex_engine::credential::Credential;
+use qenex_engine::credential::{Credential, Keys, transcript};
 use qenex_engine::engine::{Action, Admission, ConnectionId, Engine, Event, Setup, Taken};
 use qenex_engine::frame::{
-    Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, VERSION, judge, request_frame,
+    ChallengeRow, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, VERSION, judge,
+    request_frame,
 };
 use qenex_engine::limits::{Configuration, Limits};
 use qenex_engine::recover::{self, OpenOptions};
@@ -53,6 +54,7 @@ impl Desk {
             limits,
             configuration: Configuration::default(),
             credentials: vec![Credential::owner(SECRET), reader],
+            nonce_key: [4; 32],
             now,
             clock_trusted: true,
         });
@@ -75,15 +77,27 @@ impl Desk {
     /// A connection of this session.
     pub fn greet(&mut self, session: [u8; 16], secret: &[u8]) -> ConnectionId {
         let connection = self.connect();
-        let answer = self.ask(connection, &hello(session, secret, HelloRow::default()));
+        let answer = self.introduce(connection, &hello(session, secret, HelloRow::default()), secret);
         assert_eq!(answer.header().kind(), Some(Kind::Welcome), "{}", String::from_utf8_lossy(answer.body()));
         connection
+    }
+
+    /// Says this hello and then proves to have the secret; returns what is said in the end.
+    pub fn introduce(&mut self, connection: ConnectionId, hello: &[u8], secret: &[u8]) -> Frame {
+        let answer = self.ask(connection, hello);
+        match answer.header().kind() {
+            Some(Kind::Challenge) => self.ask(connection, &proof(hello, &answer, secret)),
+            _ => answer,
+        }
     }
 
     /// A connection of a session that exists, while nothing that is under way goes on.
     pub fn greet_at_once(&mut self, session: [u8; 16], secret: &[u8]) -> ConnectionId {
         let connection = self.connect();
-        self.hand(connection, &hello(session, secret, HelloRow::default()), 0);
+        let hello = hello(session, secret, HelloRow::default());
+        self.hand(connection, &hello, 0);
+        let challenge = self.answer(connection).expect("an answer");
+        self.hand(connection, &proof(&hello, &challenge, secret), 0);
         let answer = self.answer(connection).expect("an answer");
         assert_eq!(answer.header().kind(), Some(Kind::Welcome));
         connection
@@ -196,12 +210,21 @@ fn options(now: Now) -> OpenOptions {
     }
 }
 
-/// A hello with this row; its lengths are set.
+/// A hello with this row; the credential's name and the length are set.
 pub fn hello(session: [u8; 16], secret: &[u8], row: HelloRow) -> Vec<u8> {
     let versions_max = if row.versions_max == 0 { VERSION } else { row.versions_max };
+    let row = HelloRow { versions_max, fingerprint: Keys::of(secret).fingerprint, nonce: [6; 32], ..row };
     let mut body = Vec::new();
-    Hello { row: HelloRow { versions_max, ..row }, credential: secret, name: "desk" }.write(&mut body);
+    Hello { row, name: "desk" }.write(&mut body);
     Frame::copied(Header { session, ..Header::of(Kind::Hello) }, &body).bytes().to_vec()
+}
+
+/// The proof that follows a hello, of a server that has proven itself.
+pub fn proof(hello: &[u8], challenge: &Frame, secret: &[u8]) -> Vec<u8> {
+    let row = ChallengeRow::read(challenge.body()).unwrap();
+    let (keys, transcript) = (Keys::of(secret), transcript(hello, &[], &row.nonce));
+    assert!(keys.is_proven(&transcript, &row.proof), "the engine knows the credential");
+    Frame::copied(Header::of(Kind::Proof), &keys.proof(&transcript)).bytes().to_vec()
 }
 
 /// The header of a request of [`SESSION`].

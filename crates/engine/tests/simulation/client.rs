@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use qenex_engine::frame::{ErrorCode, Header, Hello, HelloRow, Kind, Operation, VERSION, Welcome, request_frame};
-use qenex_engine::frame::{Frame, Judgement, judge};
+use qenex_engine::credential::{Keys, transcript};
+use qenex_engine::frame::{
+    ChallengeRow, ErrorCode, Frame, Header, Hello, HelloRow, Judgement, Kind, Operation, VERSION, Welcome, judge,
+    request_frame,
+};
 use qenex_journal::disk::sim::Random;
 use qenex_kernel::row::{
     Account, AccountFilter, AccountTerms, BalanceAt, ChangeEventsFilter, Id, Transfer, account_flags, transfer_flags,
@@ -24,7 +27,7 @@ const MISUSED: [u8; 16] = [0xEE; 16];
 enum Line {
     /// No connection.
     Down,
-    /// Hello is said.
+    /// Hello is said, or the proof after it.
     Greeting,
     /// Welcome was heard.
     Up,
@@ -34,6 +37,10 @@ pub struct Client {
     index: u64,
     session: [u8; 16],
     line: Line,
+    /// The hello of its connection.
+    hello: Vec<u8>,
+    /// The proof that is to follow it.
+    proof: Option<Vec<u8>>,
     /// The session was welcomed once, so it is durable.
     welcomed: bool,
     /// Numbers given so far.
@@ -64,6 +71,8 @@ impl Client {
             index,
             session: session(random),
             line: Line::Down,
+            hello: Vec::new(),
+            proof: None,
             welcomed: false,
             next: 1,
             window: 1 + pick(random, 8),
@@ -83,6 +92,7 @@ impl Client {
     /// Its connection is gone.
     pub fn hang_up(&mut self) {
         self.line = Line::Down;
+        self.proof = None;
         self.leaves = false;
         self.confirms = false;
         self.unanswered.values_mut().for_each(|under_way| *under_way = false);
@@ -97,7 +107,7 @@ impl Client {
     pub fn act(&mut self, random: &mut Random, model: &mut Model, wall_ns: u64, new: bool) -> Option<Vec<u8>> {
         match self.line {
             Line::Down => return Some(self.hello()),
-            Line::Greeting => return None,
+            Line::Greeting => return self.proof.take(),
             Line::Up => {}
         }
         if self.confirms {
@@ -154,13 +164,16 @@ impl Client {
             versions_min: VERSION,
             versions_max: VERSION,
             window_requests: u32::try_from(self.window).expect("small"),
+            fingerprint: Keys::of(SECRET).fingerprint,
             ..HelloRow::default()
         };
         let mut body = Vec::new();
-        Hello { row, credential: SECRET, name: "simulated" }.write(&mut body);
+        Hello { row, name: "simulated" }.write(&mut body);
         self.confirms = self.clock_unconfirmed;
         let flags = if self.welcomed && !self.confirms { Header::RESUME } else { 0 };
-        Frame::copied(Header { session: self.spoken_for(), flags, ..Header::of(Kind::Hello) }, &body).bytes().to_vec()
+        let header = Header { session: self.spoken_for(), flags, ..Header::of(Kind::Hello) };
+        self.hello = Frame::copied(header, &body).bytes().to_vec();
+        self.hello.clone()
     }
 
     /// The session of its connection.
@@ -308,6 +321,13 @@ impl Client {
         };
         ensure(header.matches(body), || "the engine sent a frame with a wrong body".to_owned())?;
         match kind {
+            Kind::Challenge => {
+                let row = ChallengeRow::read(body)?;
+                let (keys, transcript) = (Keys::of(SECRET), transcript(&self.hello, &[], &row.nonce));
+                ensure(keys.is_proven(&transcript, &row.proof), || "the engine proves nothing".to_owned())?;
+                self.proof = Some(Frame::copied(Header::of(Kind::Proof), &keys.proof(&transcript)).bytes().to_vec());
+                Ok(())
+            }
             Kind::Welcome => {
                 let welcome = Welcome::read(body)?;
                 ensure(welcome.row.highest_request < self.next, || "requests that were never sent".to_owned())?;

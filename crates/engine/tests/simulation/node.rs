@@ -105,6 +105,7 @@ impl Node {
             limits: Limits::default(),
             configuration: Configuration::new(sessions_max),
             credentials: vec![Credential::owner(SECRET)],
+            nonce_key: [4; 32],
             now,
             clock_trusted,
         });

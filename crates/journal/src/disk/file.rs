@@ -1,7 +1,7 @@
 //! A folder of a real filesystem.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,10 +183,9 @@ impl Disk for FileDisk {
                 return Err(failed(io::Error::new(io::ErrorKind::WouldBlock, text)));
             }
         }
-        // The text is for people only; the lock itself ends with the process that holds it.
-        file.set_len(0).map_err(failed)?;
-        file.rewind().map_err(failed)?;
-        writeln!(file, "{}", std::process::id()).map_err(failed)?;
+        // The text is for people only; the lock itself ends with the process that holds it. It is always as long, so that
+        // on a full disk it is written where the one before was.
+        file.write_all(format!("{:<10}\n", std::process::id()).as_bytes()).map_err(failed)?;
         Ok(FileLock { _file: file, _folder: folder })
     }
 }
