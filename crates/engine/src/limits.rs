@@ -8,6 +8,9 @@ use crate::frame::{FRAME_MAX, WINDOW_MAX};
 /// The release of the kernel's behaviour that this program writes. Entries replay under the release in force.
 pub const RELEASE: u32 = 1;
 
+/// Transfer codes from here on are the engine's own.
+pub const CODE_RESERVED: u16 = 65_280;
+
 /// How long a connection may take from its beginning to the proof of a credential.
 pub const HELLO_WITHIN_NS: u64 = 10 * SECOND_NS;
 /// How long a connection may send nothing in the middle of a frame, or take nothing of the answers that wait for it.

@@ -11,9 +11,9 @@ use qenex_engine::frame::{
     BODY_MAX, ErrorCode, Frame, HEADER_LENGTH, Header, HelloRow, Kind, Operation, PATH_MAX, Status, TEXT_MAX, checksum,
 };
 use qenex_engine::ids::reserved_high;
-use qenex_engine::limits::{HELLO_WITHIN_NS, Limits};
+use qenex_engine::limits::{CODE_RESERVED, HELLO_WITHIN_NS, Limits};
 use qenex_journal::disk::Disk;
-use qenex_kernel::row::{Account, Id};
+use qenex_kernel::row::{Account, Id, Transfer};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// What this release never says: `not_leader` waits for replication, and `unknown_outcome` would need a journal entry of
@@ -213,6 +213,13 @@ const PROVOCATIONS: &[(ErrorCode, Provocation)] = &[
         let id = (u128::from(reserved_high(&common::BOOK, 1)) << 64) | 1;
         desk.ask(connection, &request(header(Operation::CreateTransfers, 9), transfer(id, 1, 2, 1).as_bytes()))
     }),
+    (ErrorCode::ReservedCode, |desk| {
+        let connection = desk.greet(SESSION, SECRET);
+        let rows = [transfer(1, 1, 2, 1), Transfer { code: CODE_RESERVED, ..transfer(2, 1, 2, 1) }];
+        let told = desk.ask(connection, &request(header(Operation::CreateTransfers, 9), rows.as_bytes()));
+        assert!(String::from_utf8_lossy(told.body()).starts_with("row 1: "));
+        told
+    }),
     (ErrorCode::ClockAhead, |desk| {
         let connection = desk.greet(SESSION, SECRET);
         let seen_timestamp = desk.now.wall_ns + SECOND_NS + 1;
@@ -389,9 +396,13 @@ fn what_an_error_says_is_bounded_whatever_was_asked() {
     let length = |extra: usize| PATH_MAX + extra;
     let path = |begin: &str, fill: &str, length: usize| [begin, &fill.repeat(length / fill.len())].concat();
     // Not absolute, of quotes that a text escapes; absolute; longer than any path is.
-    for path in [path("a", "\"", length(0) - 1), path("a", "é", BODY_MAX - 1), path("/", "é", length(1))] {
+    for (path, code) in [
+        (path("a", "\"", length(0) - 1), ErrorCode::BackupUnusable),
+        (path("a", "é", BODY_MAX - 1), ErrorCode::Failed),
+        (path("/", "é", length(1)), ErrorCode::Failed),
+    ] {
         let refused = desk.ask(connection, &request(header(Operation::Backup, 9), path.as_bytes()));
-        assert_eq!(refused.header().error, ErrorCode::Failed.number());
+        assert_eq!(refused.header().error, code.number());
         assert!(refused.body().len() <= TEXT_MAX, "{} bytes", refused.body().len());
         assert!(str::from_utf8(refused.body()).is_ok(), "a text is cut between two characters");
     }

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from qenex.errors import Busy, QenexError, ReservedId
+from qenex.errors import Busy, QenexError, ReservedCode, ReservedId
 from qenex.kernel import BATCH_MAX, TRANSFER
 
 if TYPE_CHECKING:
@@ -170,8 +170,8 @@ class Combiner:
         """Sends one frame; whatever happens, each of its requests is told."""
         try:
             await self._ask(taken, LINGER_US if lingering else 0)
-        except ReservedId as error:
-            # The only refusal of a whole frame that the rows of one request bring on all others.
+        except (ReservedId, ReservedCode) as error:
+            # The only refusals of a whole frame that the rows of one request bring on all others.
             if len(taken) == 1:
                 _fail(taken, error)
             else:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema, models_json_schema
 
 from qenex.api.listings import LIMIT_MAX
-from qenex.kernel import BATCH_MAX, CODE_INSTITUTION
+from qenex.kernel import BATCH_MAX, CODE_INSTITUTION, CODE_RESERVED
 
 ACCOUNT_REFERENCE = r"^(0x51454[eE]58[0-9a-fA-F]{32}|0x[0-9a-fA-F]{1,32}|[0-9]{1,39})$"
 ADDRESS = r"^0x51454[eE]58[0-9a-fA-F]{32}$"
@@ -69,7 +69,7 @@ Code = Annotated[
     int,
     Field(
         ge=1,
-        le=65_535,
+        lt=CODE_RESERVED,
         description=f"Kind of transfer, your own numbering; from {CODE_INSTITUTION} on the institution's own, which "
         "restrictions of an account do not stop",
     ),

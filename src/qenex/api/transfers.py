@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qenex.api import times
 from qenex.api.fields import (
+    Wrong,
     account_id,
     amount,
     boolean,
@@ -20,7 +21,7 @@ from qenex.api.fields import (
 from qenex.api.problems import at
 from qenex.assets import Asset
 from qenex.errors import QenexError, UnknownAsset
-from qenex.kernel import U128_MAX, TransferFlags, to_address
+from qenex.kernel import CODE_RESERVED, U128_MAX, TransferFlags, to_address
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,6 +43,14 @@ DECIDED_BY_KERNEL: Final = (
 """With one of these the recorded row differs from the one that was sent: clamped, or filled in."""
 
 
+def code(value: Value) -> int:
+    """The kind of a transfer."""
+    number = integer(16)(value)
+    if number >= CODE_RESERVED:
+        raise Wrong(f"codes from {CODE_RESERVED} on are the engine's own")
+    return number
+
+
 FLAGS: Final = {
     "pending": TransferFlags.PENDING,
     "balancing_debit": TransferFlags.BALANCING_DEBIT,
@@ -57,7 +66,7 @@ ROW_FIELDS: Final = {
     "amount": amount,
     "token": token,
     "id": identifier,
-    "code": integer(16),
+    "code": code,
     "timeout": integer(32),
     "user_data_128": integer(128),
     "user_data_64": integer(64),

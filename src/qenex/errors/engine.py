@@ -99,6 +99,10 @@ class ReservedId(EngineError, code="reserved_id", number=16, http_status=422):
     """An id has the high half that is the engine's own."""
 
 
+class ReservedCode(EngineError, code="reserved_code", number=26, http_status=422):
+    """A transfer code is one of those that are the engine's own."""
+
+
 class ClockAhead(EngineError, code="clock_ahead", number=17, http_status=422, iso_reason="DT04"):
     """The client has seen a time more than a second ahead of the engine's."""
 

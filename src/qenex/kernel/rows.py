@@ -29,6 +29,8 @@ U128_MAX: Final = (1 << 128) - 1
 """Largest 128-bit number; as an amount of a post it means the full pending amount."""
 CODE_INSTITUTION: Final = 32_768
 """Transfers with this code or above are the institution's own: restrictions do not stop them."""
+CODE_RESERVED: Final = 65_280
+"""Transfers with this code or above are the engine's own: it takes none from a client."""
 
 Row = np.dtype[np.void]
 Fields = list[tuple[str, Any] | tuple[str, Any, tuple[int, ...]]]

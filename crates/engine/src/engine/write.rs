@@ -2,13 +2,14 @@
 
 use qenex_journal::disk::Disk;
 use qenex_journal::log::{EntryHeader, EntryKind};
-use qenex_kernel::row::EventResult;
+use qenex_kernel::row::{EventResult, Transfer};
 
 use super::connection::{Client, Connection, InFlight, Waiter};
 use super::pipeline::Room;
 use super::{Action, ConnectionId, Engine, Taken};
 use crate::clock::SECOND_NS;
 use crate::frame::{ErrorCode, Frame, HEADER_LENGTH, Header, Kind, Operation, Shape, checksum};
+use crate::limits::CODE_RESERVED;
 use crate::sessions::{Standing, Used};
 use crate::state::fingerprint;
 
@@ -140,6 +141,12 @@ impl<D: Disk> Engine<D> {
         if let Some(row) = self.reserved_id(operation, request.rows) {
             return Err((ErrorCode::ReservedId, format!("row {row}: ids with this high half are the engine's own")));
         }
+        if let Some(row) = reserved_code(operation, request.rows) {
+            return Err((
+                ErrorCode::ReservedCode,
+                format!("row {row}: codes from {CODE_RESERVED} on are the engine's own"),
+            ));
+        }
         let events = request.rows.len() / request.row_size;
         let timestamp = match self.room_for(request.context.len(), request.rows.len(), events, header.seen_timestamp)? {
             Room::At(timestamp) => timestamp,
@@ -211,6 +218,14 @@ impl<D: Disk> Engine<D> {
         };
         Ok(Frame::of(reply, results.len(), |rows: &mut Vec<EventResult>| rows.extend_from_slice(&results)))
     }
+}
+
+/// The first row whose code is one of the engine's own.
+fn reserved_code(operation: Operation, rows: &[u8]) -> Option<usize> {
+    const CODE: usize = core::mem::offset_of!(Transfer, code);
+    let is_reserved = |row: &[u8]| u16::from_le_bytes([row[CODE], row[CODE + 1]]) >= CODE_RESERVED;
+    let rows = if operation == Operation::CreateTransfers { rows } else { &[] };
+    rows.chunks_exact(Transfer::SIZE).position(is_reserved)
 }
 
 fn mismatch(request: u64) -> Refusal {

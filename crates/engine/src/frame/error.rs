@@ -85,6 +85,8 @@ errors! {
     Failed = 24, "failed";
     /// The folder that a backup was to go to cannot be used.
     BackupUnusable = 25, "backup_unusable";
+    /// A transfer code that is the engine's own.
+    ReservedCode = 26, "reserved_code";
 }
 
 impl fmt::Display for ErrorCode {
