@@ -1,6 +1,7 @@
 //! Reads, and the operations on the server itself. They are answered from what is applied, which is durable: at once, or
 //! in steps where that could take longer than others can wait.
 
+use qenex_journal::derived::LedgerStore;
 use qenex_journal::disk::Disk;
 use qenex_kernel::machine::Misuse;
 use qenex_kernel::row::{
@@ -82,30 +83,16 @@ impl<D: Disk> Engine<D> {
                 |ledger, questions, out| ledger.balance_at(questions, out),
             ),
             Operation::GetAccountTransfers => {
-                let mut filter = account_filter(body, newest)?;
-                Answer::in_steps(header, 0, move |ledger, out| {
-                    if filter.is_valid() {
-                        ledger.store().get_account_transfers(&mut filter, out)
-                    } else {
-                        Progress::Done
-                    }
-                })
+                let filter = account_filter(body, newest)?;
+                Answer::found(header, filter, filter.is_valid(), LedgerStore::get_account_transfers)
             }
             Operation::GetAccountBalances => {
-                let mut filter = account_filter(body, newest)?;
-                Answer::in_steps(header, 0, move |ledger, out| {
-                    if filter.is_valid() {
-                        ledger.store().get_account_balances(&mut filter, out)
-                    } else {
-                        Progress::Done
-                    }
-                })
+                let filter = account_filter(body, newest)?;
+                Answer::found(header, filter, filter.is_valid(), LedgerStore::get_account_balances)
             }
             Operation::QueryTransfers => {
-                let mut filter = query_filter(body, newest)?;
-                Answer::in_steps(header, 0, move |ledger, out| {
-                    if filter.is_valid() { ledger.store().query_transfers(&mut filter, out) } else { Progress::Done }
-                })
+                let filter = query_filter(body, newest)?;
+                Answer::found(header, filter, filter.is_valid(), LedgerStore::query_transfers)
             }
             Operation::QueryAccounts => {
                 let filter = query_filter(body, machine.store().last_account_timestamp())?;
@@ -218,6 +205,22 @@ impl<D: Disk> Answer<D> {
         step: impl FnMut(&Ledger<D>, &mut Vec<R>) -> Progress + Send + 'static,
     ) -> Self {
         Self::InSteps(reading::in_steps(header, capacity, step))
+    }
+
+    /// What a query of transfers finds, step by step; one that is not valid finds nothing.
+    fn found<F: Send + 'static, R: Row + Send + 'static>(
+        header: Header,
+        mut filter: F,
+        is_valid: bool,
+        step: fn(&LedgerStore<D>, &mut F, &mut Vec<R>) -> Progress,
+    ) -> Self {
+        Self::in_steps(
+            header,
+            0,
+            move |ledger, out| {
+                if is_valid { step(ledger.store(), &mut filter, out) } else { Progress::Done }
+            },
+        )
     }
 
     /// A look-up of so many things that it goes on in pieces, once what it needs is prepared.
