@@ -48,7 +48,7 @@ class Strength(StrEnum):
 
     CREDENTIAL = "credential"
     """A program that proved a secret or a key of its own."""
-    PASSWORD_TOTP = "password_totp"
+    PASSWORD_TOTP = "password_totp"  # noqa: S105  # the name of a way to sign in
     """A password and a one-time code."""
     PASSKEY = "passkey"
     """A passkey, with the person verified by its device."""
