@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -12,80 +11,74 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from qenex.api import problems
-from qenex.api.combiner import Combiner
+from qenex.api.admission import Admission, OwnersOnly
+from qenex.api.authentication import Authentication
+from qenex.api.cursors import Cursors
+from qenex.api.desks import Desk, Desks
 from qenex.api.documentation import CONTENT_SECURITY_POLICY, page
-from qenex.api.gateway import PRINCIPAL, Gateway, Guard
-from qenex.api.ledger import Ledger
+from qenex.api.gateway import Gateway
 from qenex.api.metrics import HttpMetrics
 from qenex.api.openapi import VERSION, document, operation_name
-from qenex.api.refusals import Keys
 from qenex.api.routes import PREFIX, Routes
 from qenex.api.transactions import Transactions
-from qenex.client.protocol import Operation
 from qenex.errors import InternalError, InvalidParameter, MethodNotAllowed, QenexError, RouteNotFound
+from qenex.principals import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
-
+    from qenex.api.admission import Policies
+    from qenex.api.authentication import Credentials
     from qenex.api.backend import Backend
-    from qenex.api.ledger import Call
+    from qenex.api.exchange import Scope
+    from qenex.api.gateway import Handler
     from qenex.assets import Assets
-    from qenex.client.session import Reply
-
-CONTEXT_VERSION: Final = 1
-DOOR_HTTP: Final = 1
-
-
-def context(credential: str) -> bytes:
-    """What the journal keeps with every write of this process, before the number and the digest of its requests.
-
-    Version u8, door u8 (1 HTTP), first 8 bytes of the credential's SHA-256, length u8 and name of the principal.
-    """
-    fingerprint = sha256(credential.encode("ascii")).digest()[:8]
-    name = PRINCIPAL.encode("ascii")
-    return bytes((CONTEXT_VERSION, DOOR_HTTP)) + fingerprint + bytes((len(name),)) + name
 
 
 class Application:
-    """Everything that answers requests, wired to one engine."""
+    """Everything that answers requests."""
 
     def __init__(
-        self, call: Call, book: Callable[[], bytes], up: Callable[[], bool], token: str, assets: Assets
+        self,
+        desks: Desks,
+        token: str,
+        assets: Assets,
+        *,
+        policies: Policies | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         """Wires it.
 
         Args:
-            call: the way to the engine.
-            book: the id of its book.
-            up: whether it answers.
-            token: the owner credential.
+            desks: what is needed of each book.
+            token: the owner credential of the first.
             assets: what ledger numbers stand for.
+            policies: decide what somebody may; without any only owners may do something.
+            credentials: all but the owner's of the first book.
         """
-
-        async def send(rows: NDArray[np.void], *, linger_us: int, context: bytes) -> Reply:
-            return await call(Operation.CREATE_TRANSFERS, rows, linger_us=linger_us, context=context)
-
-        journal_context = context(token)
-        self.ledger = Ledger(call, book)
-        self.combiner = Combiner(send, journal_context)
-        self.metrics = HttpMetrics(lambda: self.combiner.rows_waiting, lambda: float(up()))
-        self.guard = Guard(token)
-        keys = Keys()
-        transactions = Transactions(self.combiner, self.ledger, keys, assets)
-        self.fastapi = _fastapi(Routes(transactions, self.ledger, keys, assets, journal_context))
-        hot = {
-            f"{PREFIX}/transaction": {"POST": transactions.create},
-            f"{PREFIX}/transactions": {"POST": transactions.create_many},
+        main = desks.main
+        self.desks = desks
+        self.metrics = HttpMetrics(lambda: main.combiner.rows_waiting, lambda: float(main.up()))
+        self.authentication = Authentication(token, lambda: main.book, credentials)
+        self.admission = Admission(policies or OwnersOnly())
+        self.fastapi = _fastapi(Routes(desks, assets, Cursors(token.encode("ascii"))))
+        hot: dict[str, dict[str, Handler]] = {
+            f"{PREFIX}/transaction": {"POST": lambda exchange: Transactions(exchange, assets).create()},
+            f"{PREFIX}/transactions": {"POST": lambda exchange: Transactions(exchange, assets).create_many()},
         }
-        self.gateway = Gateway(self.guard, hot, self.fastapi, self.metrics)
+        self.gateway = Gateway(self.authentication, self.admission, desks, hot, self.fastapi, self.metrics)
+
+    async def admit_to_metrics(self, scope: Scope) -> None:
+        """Lets those pass who may see the metrics.
+
+        Raises:
+            QenexError: somebody else asks.
+        """
+        principal = await self.authentication.principal(scope["path"], dict(scope["headers"]))
+        self.admission.admit(principal, principal.book, Action.METRICS_READ)
 
     @classmethod
     def over(cls, backend: Backend, token: str, assets: Assets) -> Application:
         """The application over a connection to an engine."""
-        return cls(backend.call, lambda: backend.book, lambda: backend.up, token, assets)
+        return cls(Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up)), token, assets)
 
 
 def _fastapi(routes: Routes) -> FastAPI:

@@ -1,9 +1,10 @@
-"""All requests of one turn of the event loop go to the engine in one frame.
+"""All requests that one principal makes in one turn of the event loop go to the engine in one frame.
 
 A request hands in the rows of its transfers and waits. At the end of the turn everything that waits becomes one
-`create_transfers` request: one frame, one entry of the journal, one wake-up when its group is on disk. Each HTTP
-request's rows stay together and in their order, so that a linked chain, which its own last row closes, cannot run into
-another's.
+`create_transfers` request a principal: one frame, one entry of the journal, one wake-up when its group is on disk. The
+entry says who asked (its context), so requests of two principals share no frame; they share a group, and with it the
+sync. Each HTTP request's rows stay together and in their order, so that a linked chain, which its own last row closes,
+cannot run into another's.
 
 Who waits for whom. A request that asks for `optimize` may be held by the engine for up to a millisecond, so that
 others can share its group. That costs time only those who asked for it: a frame lingers when all its requests asked,
@@ -17,12 +18,12 @@ delays a request that did not ask for it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from hashlib import sha256
+from collections import OrderedDict, deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
+from qenex.api import journal_context
 from qenex.errors import Busy, QenexError, ReservedCode, ReservedId
 from qenex.kernel import BATCH_MAX, TRANSFER
 
@@ -77,27 +78,33 @@ class Outcome:
 
 
 class _Waiting:
-    __slots__ = ("count", "digest", "future", "patient", "rows")
+    __slots__ = ("count", "decision", "digest", "future", "patient", "rows")
 
-    def __init__(self, rows: bytes, digest: bytes, future: asyncio.Future[Outcome], *, patient: bool) -> None:
-        self.rows, self.digest, self.future, self.patient = rows, digest, future, patient
+    def __init__(
+        self, rows: bytes, digest: bytes, decision: bytes, future: asyncio.Future[Outcome], *, patient: bool
+    ) -> None:
+        self.rows, self.digest, self.decision, self.future, self.patient = rows, digest, decision, future, patient
         self.count = len(rows) // ROW_BYTES
+
+
+class _Queue:
+    """What waits of one principal."""
+
+    __slots__ = ("impatient", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiting] = deque()
+        self.impatient = 0
 
 
 class Combiner:
     """Collects the transfers of one turn of the loop, sends them, hands out what became of them."""
 
-    def __init__(self, send: Send, context: bytes) -> None:
-        """Makes a combiner.
-
-        Args:
-            send: the way to the engine.
-            context: what each frame's context begins with; the digest of the frame's requests follows.
-        """
-        self._send, self._context = send, context
-        self._queue: deque[_Waiting] = deque()
+    def __init__(self, send: Send) -> None:
+        """Takes the way to the engine."""
+        self._send = send
+        self._queues: OrderedDict[bytes, _Queue] = OrderedDict()
         self._rows_waiting = 0
-        self._impatient = 0
         self._scheduled = False
         self._frames = 0
         self._frames_lingering = 0
@@ -108,12 +115,16 @@ class Combiner:
         """Rows that no frame has taken yet."""
         return self._rows_waiting
 
-    def submit(self, rows: bytes, digest: bytes, *, optimize: bool) -> asyncio.Future[Outcome]:
+    def submit(
+        self, rows: bytes, *, context: bytes, digest: bytes, decision: bytes, optimize: bool
+    ) -> asyncio.Future[Outcome]:
         """Hands in the rows of one request.
 
         Args:
             rows: 1 to 8,189 packed rows of `TRANSFER`; a chain is closed within them.
+            context: who asks; what each of its frames' contexts begins with (`journal_context.py`).
             digest: SHA-256 of the request, for the journal.
+            decision: the 32 bytes of what allowed it, for the journal.
             optimize: may wait up to `LINGER_US` to share a group.
 
         Returns:
@@ -123,12 +134,15 @@ class Combiner:
             Busy: too many rows wait already.
         """
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(rows, digest, loop.create_future(), patient=optimize)
+        waiting = _Waiting(rows, digest, decision, loop.create_future(), patient=optimize)
         if self._rows_waiting + waiting.count > ROWS_WAITING_MAX:
             raise Busy(f"{self._rows_waiting} rows wait already", retry_after_us=1_000_000)
-        self._queue.append(waiting)
+        queue = self._queues.get(context)
+        if queue is None:
+            queue = self._queues[context] = _Queue()
+        queue.waiting.append(waiting)
+        queue.impatient += not optimize
         self._rows_waiting += waiting.count
-        self._impatient += not optimize
         self._schedule(loop)
         return waiting.future
 
@@ -138,45 +152,53 @@ class Combiner:
             loop.call_soon(self._flush)
 
     def _flush(self) -> None:
+        """Starts a frame for each principal in turn, for as long as frames may be started."""
         self._scheduled = False
-        while self._queue:
-            lingering = not self._impatient
-            if (self._frames_lingering if lingering else self._frames) >= FRAMES_MAX:
-                return
-            self._start(self._take(), lingering=lingering)
+        started = True
+        while started:
+            started = False
+            for context, queue in list(self._queues.items()):
+                lingering = not queue.impatient
+                if (self._frames_lingering if lingering else self._frames) < FRAMES_MAX:
+                    self._start(context, self._take(queue), lingering=lingering)
+                    started = True
+                    if queue.waiting:
+                        self._queues.move_to_end(context)
+                    else:
+                        del self._queues[context]
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self, queue: _Queue) -> list[_Waiting]:
         """The requests at the front whose rows fit one frame."""
         taken: list[_Waiting] = []
         room = BATCH_MAX
-        while self._queue and self._queue[0].count <= room:
-            waiting = self._queue.popleft()
+        while queue.waiting and queue.waiting[0].count <= room:
+            waiting = queue.waiting.popleft()
             room -= waiting.count
-            self._impatient -= not waiting.patient
+            queue.impatient -= not waiting.patient
             taken.append(waiting)
         self._rows_waiting -= BATCH_MAX - room
         return taken
 
-    def _start(self, taken: list[_Waiting], *, lingering: bool) -> None:
+    def _start(self, context: bytes, taken: list[_Waiting], *, lingering: bool) -> None:
         if lingering:
             self._frames_lingering += 1
         else:
             self._frames += 1
-        task = asyncio.get_running_loop().create_task(self._exchange(taken, lingering=lingering))
+        task = asyncio.get_running_loop().create_task(self._exchange(context, taken, lingering=lingering))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _exchange(self, taken: list[_Waiting], *, lingering: bool) -> None:
+    async def _exchange(self, context: bytes, taken: list[_Waiting], *, lingering: bool) -> None:
         """Sends one frame; whatever happens, each of its requests is told."""
         try:
-            await self._ask(taken, LINGER_US if lingering else 0)
+            await self._ask(context, taken, LINGER_US if lingering else 0)
         except (ReservedId, ReservedCode) as error:
             # The only refusals of a whole frame that the rows of one request bring on all others.
             if len(taken) == 1:
                 _fail(taken, error)
             else:
                 for waiting in taken:
-                    await self._exchange_alone(waiting)
+                    await self._exchange_alone(context, waiting)
         except BaseException as error:
             _fail(taken, error)
             if not isinstance(error, QenexError):
@@ -188,17 +210,18 @@ class Combiner:
                 self._frames -= 1
             self._schedule(asyncio.get_running_loop())
 
-    async def _exchange_alone(self, waiting: _Waiting) -> None:
+    async def _exchange_alone(self, context: bytes, waiting: _Waiting) -> None:
         try:
-            await self._ask([waiting], 0)
+            await self._ask(context, [waiting], 0)
         except QenexError as error:
             _fail([waiting], error)
 
-    async def _ask(self, taken: Sequence[_Waiting], linger_us: int) -> None:
+    async def _ask(self, context: bytes, taken: Sequence[_Waiting], linger_us: int) -> None:
         rows = np.frombuffer(b"".join([waiting.rows for waiting in taken]), dtype=TRANSFER)
-        digest = sha256(b"".join([waiting.digest for waiting in taken])).digest()
-        context = self._context + len(taken).to_bytes(2, "little") + digest
-        reply = await self._send(rows, linger_us=linger_us, context=context)
+        full = journal_context.frame(
+            context, [waiting.digest for waiting in taken], [waiting.decision for waiting in taken]
+        )
+        reply = await self._send(rows, linger_us=linger_us, context=full)
         results = reply.rows.tolist()
         first = 0
         for waiting in taken:

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from qenex.api.strict_json import decode
+from qenex.api.view import View
 from qenex.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedRequest, UnsupportedMediaType
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
+    from qenex.api.admission import Admission
+    from qenex.api.desks import Desk
     from qenex.api.strict_json import Value
+    from qenex.principals import Action, Principal
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -47,8 +51,25 @@ class Exchange:
     receive: Receive
     request_id: str
     """A UUID, in the answer's `X-Request-Id` and in its problem's `instance`."""
-    principal: str
+    principal: Principal
     """Whose credential it is."""
+    desk: Desk
+    """Its book's."""
+    admission: Admission
+    """Decides what it may."""
+
+    @property
+    def view(self) -> View:
+        """What it can read."""
+        return View(self.desk, self.principal)
+
+    def admit(self, action: Action) -> bytes:
+        """Admits the principal to an action; the digest of the decision.
+
+        Raises:
+            Forbidden: it may not do this.
+        """
+        return self.admission.admit(self.principal, self.desk.book, action)
 
     async def json(self, *, bytes_max: int = BODY_BYTES_MAX, values_max: int = BODY_VALUES_MAX) -> tuple[Value, bytes]:
         """The body, read as strict JSON, and as it came.

@@ -6,20 +6,21 @@ routes too, so that they stand in its OpenAPI document.
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hmac
 import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from qenex.api import problems
+from qenex.api.authentication import BROWSED, OPEN, UNKNOWN
 from qenex.api.exchange import ClientGone, Exchange, new_request_id, read_headers
-from qenex.errors import InternalError, MethodNotAllowed, QenexError, Unauthenticated
+from qenex.errors import InternalError, MethodNotAllowed, QenexError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from qenex.api.admission import Admission
+    from qenex.api.authentication import Authentication
+    from qenex.api.desks import Desks
     from qenex.api.exchange import Answer, Headers, Message, Receive, Scope, Send
     from qenex.api.metrics import HttpMetrics
 
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOG: Final = logging.getLogger("qenex.api")
-
-OPEN: Final = frozenset({"/health", "/api/v1/health"})
-"""Answered without a credential."""
-BROWSED: Final = frozenset({"/docs", "/api/v1/openapi.json"})
-"""For people with a browser, which can ask for a password (the credential, any user name) but sends no bearer token."""
-PRINCIPAL: Final = "owner"
-"""Whose the owner credential is."""
 
 SECURITY_HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
@@ -45,54 +39,30 @@ _CLOSING: Final = frozenset({401, 408, 413, 431})
 """After these the connection ends: what the client still sends is not wanted."""
 
 
-class Guard:
-    """Knows the credentials."""
-
-    def __init__(self, token: str) -> None:
-        """Takes the owner credential."""
-        self._token = token.encode("ascii")
-
-    def principal(self, path: str, headers: Mapping[bytes, bytes]) -> str:
-        """Whose request this is.
-
-        Raises:
-            Unauthenticated: the credential is absent or unknown.
-        """
-        given = headers.get(b"authorization", b"")
-        scheme, _, credential = given.partition(b" ")
-        kind = scheme.lower()
-        if kind == b"bearer" and hmac.compare_digest(credential.strip(), self._token):
-            return PRINCIPAL
-        if kind == b"basic" and path in BROWSED and hmac.compare_digest(_password(credential), self._token):
-            return PRINCIPAL
-        browsers = " A browser asks for it: any user name, the credential as the password." if path in BROWSED else ""
-        raise Unauthenticated(
-            f"Send it as `Authorization: Bearer <credential>`; the owner's is in owner.token.{browsers}"
-        )
-
-
-def _password(credential: bytes) -> bytes:
-    try:
-        return base64.b64decode(credential.strip(), validate=True).partition(b":")[2]
-    except binascii.Error:
-        return b""
-
-
 class Gateway:
     """The ASGI application that the server runs."""
 
     def __init__(
-        self, guard: Guard, hot: Mapping[str, Mapping[str, Handler]], application: Asgi, metrics: HttpMetrics
+        self,
+        authentication: Authentication,
+        admission: Admission,
+        desks: Desks,
+        hot: Mapping[str, Mapping[str, Handler]],
+        application: Asgi,
+        metrics: HttpMetrics,
     ) -> None:
         """Wires it.
 
         Args:
-            guard: knows the credentials.
+            authentication: who somebody is.
+            admission: what somebody may.
+            desks: what is needed of each book.
             hot: handlers by path and method.
             application: answers everything else.
             metrics: counts.
         """
-        self._guard, self._hot, self._application, self._metrics = guard, hot, application, metrics
+        self._authentication, self._admission, self._desks = authentication, admission, desks
+        self._hot, self._application, self._metrics = hot, application, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; an error of any kind becomes a problem document."""
@@ -102,12 +72,14 @@ class Gateway:
         path: str = scope["path"]
         try:
             headers = read_headers(scope)
-            principal = PRINCIPAL
-            if path not in OPEN:
-                principal = self._guard.principal(path, headers)
+            if path in OPEN:
+                principal, desk = UNKNOWN, self._desks.main
+            else:
+                principal = await self._authentication.principal(path, headers, _peer(scope))
+                desk = self._desks.of(principal.book)
                 if (connection := scope.get("qenex.connection")) is not None:
                     connection.is_known = True
-            exchange = Exchange(headers, receive, request_id, principal)
+            exchange = Exchange(headers, receive, request_id, principal, desk, self._admission)
             methods = self._hot.get(path)
             if methods is None:
                 scope["qenex.exchange"] = exchange
@@ -164,6 +136,11 @@ class _Answering:
         headers.extend(pair for pair in SECURITY_HEADERS if pair[0] not in names)
         if self.status in _CLOSING:
             headers.append((b"connection", b"close"))
+
+
+def _peer(scope: Scope) -> str | None:
+    client = scope.get("client")
+    return client[0] if client else None
 
 
 def _route(scope: Scope, hot: Mapping[str, object]) -> str:

@@ -65,10 +65,7 @@ class Ledger:
 
     async def lookup_transfers(self, ids: Sequence[int]) -> dict[int, bytes]:
         """Recorded transfers by id, those that there are."""
-        reply = await self._call(Operation.LOOKUP_TRANSFERS, _ids(ids))
-        body = bytes(reply.body)
-        rows = [body[at : at + 128] for at in range(0, len(body), 128)]
-        return {int.from_bytes(row[:16], "little"): row for row in rows}
+        return _by_id((await self._call(Operation.LOOKUP_TRANSFERS, _ids(ids))).body)
 
     async def lookup_hash(self, digest: bytes) -> bytes | None:
         """The recorded transfer with this hash."""
@@ -83,7 +80,11 @@ class Ledger:
 
     async def lookup_account(self, account_id: int) -> bytes | None:
         """The account as it stands."""
-        return bytes((await self._call(Operation.LOOKUP_ACCOUNTS, _ids([account_id]))).body) or None
+        return (await self.lookup_accounts([account_id])).get(account_id)
+
+    async def lookup_accounts(self, ids: Sequence[int]) -> dict[int, bytes]:
+        """Accounts as they stand by id, those that there are."""
+        return _by_id((await self._call(Operation.LOOKUP_ACCOUNTS, _ids(ids))).body)
 
     async def debit_limit(self, account_id: int) -> int:
         """How far the account may be overdrawn, minor units."""
@@ -147,6 +148,12 @@ class Ledger:
 
 _QUERY_ORDER: Final = {True: int(QueryFilterFlags.REVERSED), False: 0}
 _BOTH_SIDES: Final = int(AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS)
+
+
+def _by_id(rows: bytes | bytearray | memoryview) -> dict[int, bytes]:
+    body = bytes(rows)
+    pieces = [body[at : at + 128] for at in range(0, len(body), 128)]
+    return {int.from_bytes(row[:16], "little"): row for row in pieces}
 
 
 def _ids(ids: Sequence[int]) -> NDArray[np.void]:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from hashlib import sha256
-from struct import Struct
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from qenex.api import times
-from qenex.errors import InvalidCursor, InvalidParameter
+from qenex.errors import InvalidParameter
 from qenex.kernel import TIMESTAMP_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-
-    from qenex.client.session import Reply
+    from qenex.api.cursors import Cursors
 
 LIMIT_DEFAULT: Final = 100
 """Rows of a page when nothing is said."""
@@ -24,8 +19,11 @@ LIMIT_MAX: Final = 1_000
 
 Order = Literal["newest", "oldest"]
 
-_CURSOR: Final = Struct("<BQ8s")
-_VERSION: Final = 1
+Ask = Callable[[Mapping[str, int], int, bool], Awaitable[list[bytes]]]
+"""Gives rows for fields of a filter, a limit, and whether the newest come first."""
+
+Place = tuple[bytes, str, str]
+"""Of whom a list is a list: book, principal, what is listed. A cursor is good there only."""
 
 
 class Page(NamedTuple):
@@ -67,9 +65,10 @@ def timestamp(parameter: str, text: str) -> int:
 
 async def read(
     wanted: Page,
-    question: str,
+    cursors: Cursors,
+    place: Place,
     values: Mapping[str, int],
-    ask: Callable[[Mapping[str, int], int, bool], Awaitable[Reply]],
+    ask: Ask,
     document: Callable[[bytes], dict[str, Any]],
     *,
     timestamp_at: int = 120,
@@ -78,9 +77,10 @@ async def read(
 
     Args:
         wanted: which one.
-        question: names the list; with `values` it must be the same for all pages of one list.
+        cursors: seals them.
+        place: names the list; with `values` it must be the same for all pages of one list.
         values: fields of the filter.
-        ask: gives rows for fields of a filter, a limit, and whether the newest come first.
+        ask: the rows.
         document: a row in JSON's terms.
         timestamp_at: where in a row its timestamp stands, bytes.
 
@@ -89,41 +89,18 @@ async def read(
     """
     newest = wanted.order == "newest"
     first, last = wanted.timestamp_min, wanted.timestamp_max
-    tag = sha256(repr((question, sorted(values.items()), newest, first, last)).encode()).digest()[:8]
+    question = repr((place, sorted(values.items()), newest, first, last)).encode()
     if wanted.cursor is not None:
-        seen = _decode(wanted.cursor, tag)
+        seen = cursors.open(wanted.cursor, question)
         if newest:
             last = seen - 1
         else:
             first = seen + 1
         if (newest and last < max(first, 1)) or first > (last or TIMESTAMP_MAX):
             return {"items": [], "next": None}
-    reply = await ask({**values, "timestamp_min": first, "timestamp_max": last}, wanted.limit + 1, newest)
-    size = reply.rows.dtype.itemsize
-    body = bytes(reply.body)
-    rows = [body[start : start + size] for start in range(0, len(body), size)]
+    rows = await ask({**values, "timestamp_min": first, "timestamp_max": last}, wanted.limit + 1, newest)
     shown = rows[: wanted.limit]
     following = None
     if len(rows) > wanted.limit:
-        following = _encode(int.from_bytes(shown[-1][timestamp_at : timestamp_at + 8], "little"), tag)
+        following = cursors.seal(int.from_bytes(shown[-1][timestamp_at : timestamp_at + 8], "little"), question)
     return {"items": [document(row) for row in shown], "next": following}
-
-
-def _encode(timestamp_ns: int, tag: bytes) -> str:
-    return base64.urlsafe_b64encode(_CURSOR.pack(_VERSION, timestamp_ns, tag)).decode("ascii").rstrip("=")
-
-
-def _decode(cursor: str, tag: bytes) -> int:
-    """The timestamp of the last row that was shown."""
-    try:
-        raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != _CURSOR.size:
-        raise InvalidCursor("cursor", "it is not one that a list gave as `next`")
-    version, timestamp_ns, of = _CURSOR.unpack(raw)
-    if version != _VERSION or not 0 < timestamp_ns <= TIMESTAMP_MAX:
-        raise InvalidCursor("cursor", "it is not one that a list gave as `next`")
-    if of != tag:
-        raise InvalidCursor("cursor", "it belongs to a list with other parameters; they must stay the same")
-    return int(timestamp_ns)

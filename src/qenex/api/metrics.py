@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from qenex.api.exchange import Receive, Scope, Send
-    from qenex.api.gateway import Guard
 
 MEDIA_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S: Final = (0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -77,13 +76,18 @@ _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "O
 class MetricsPage:
     """The ASGI application of the metrics listener: `GET /metrics`."""
 
-    def __init__(self, metrics: HttpMetrics, engine_text: Callable[[], Awaitable[bytes]], guard: Guard | None) -> None:
+    def __init__(
+        self,
+        metrics: HttpMetrics,
+        engine_text: Callable[[], Awaitable[bytes]],
+        guard: Callable[[Scope], Awaitable[None]] | None,
+    ) -> None:
         """Wires it.
 
         Args:
             metrics: our own.
             engine_text: the engine's, in the same format; raises a `QenexError` while it does not answer.
-            guard: wants a credential; None where only this machine can ask.
+            guard: refuses who may not see it; None where only this machine can ask.
         """
         self._metrics, self._engine_text, self._guard = metrics, engine_text, guard
 
@@ -91,7 +95,7 @@ class MetricsPage:
         """Answers one request."""
         try:
             if self._guard is not None:
-                self._guard.principal(scope["path"], dict(scope["headers"]))
+                await self._guard(scope)
             status, headers, body = 200, [(b"content-type", MEDIA_TYPE)], await self._page(scope)
             headers.append((b"content-length", str(len(body)).encode("ascii")))
         except QenexError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 from fastapi.openapi.utils import get_openapi
 
 from qenex.api import models, problems
-from qenex.api.gateway import OPEN
+from qenex.api.authentication import OPEN
 from qenex.assets import Assets
 from qenex.errors import EngineUnreachable
 
@@ -75,11 +75,12 @@ def document(app: FastAPI) -> dict[str, Any]:
 def text() -> str:
     """The document of an application that serves nothing, as spec/openapi.json has it."""
     from qenex.api.app import Application  # it imports this module
+    from qenex.api.desks import Desk, Desks
 
     async def nowhere(*_: object, **__: object) -> NoReturn:
         raise EngineUnreachable
 
-    application = Application(nowhere, bytes, bool, "", Assets())
+    application = Application(Desks(Desk(nowhere, bytes, bool)), "", Assets())
     return json.dumps(document(application.fastapi), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

@@ -7,35 +7,31 @@ describe them. The hot routes stand here too; the gateway answers them before Fa
 from __future__ import annotations
 
 import time
+from functools import partial
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
-from qenex.api import accounts, fields, listings, models, times, transfers
+from qenex.api import accounts, fields, journal_context, listings, models, times, transfers
 from qenex.api.fields import Wrong
 from qenex.api.listings import LIMIT_DEFAULT, LIMIT_MAX, Order, Page
 from qenex.api.problems import RETRY_AFTER_S
 from qenex.api.refusals import ACCOUNT_ID_USED, account_refusal
-from qenex.api.trial_balance import trial_balance
+from qenex.api.transactions import Transactions
 from qenex.client.protocol import Operation
-from qenex.errors import (
-    AccountNotFound,
-    EngineError,
-    HistoryNotKept,
-    InvalidIdempotencyKey,
-    InvalidParameter,
-    TransferNotFound,
-)
+from qenex.errors import EngineError, HistoryNotKept, InvalidIdempotencyKey, InvalidParameter
 from qenex.kernel import TIMESTAMP_MAX, AccountFilterFlags, AccountFlags, CreateAccountStatus, to_address
+from qenex.principals import Action
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from qenex.api.cursors import Cursors
+    from qenex.api.desks import Desks
     from qenex.api.exchange import Answer, Exchange
-    from qenex.api.ledger import Ledger
-    from qenex.api.refusals import Keys
-    from qenex.api.transactions import Transactions
+    from qenex.api.listings import Ask
     from qenex.assets import Assets
 
 PREFIX: Final = "/api/v1"
@@ -105,6 +101,22 @@ def _parameters(dependant: Any) -> set[str]:  # noqa: ANN401  # FastAPI's own, n
     return names.union(*(_parameters(inner) for inner in dependant.dependencies))
 
 
+class Needs:
+    """What a route needs its caller to be allowed; a route that needs nothing is open to nobody (`app.py`)."""
+
+    def __init__(self, action: Action) -> None:
+        """Takes the action that the route carries out."""
+        self.action = action
+
+    def __call__(self, request: Request) -> None:
+        """Admits the caller.
+
+        Raises:
+            Forbidden: it may not do this.
+        """
+        _exchange(request).admit(self.action)
+
+
 ListPage = Annotated[Page, Depends(_page)]
 Filter = Annotated[dict[str, int], Depends(_filter)]
 
@@ -112,46 +124,50 @@ Filter = Annotated[dict[str, int], Depends(_filter)]
 class Routes:
     """The routes and what they need."""
 
-    def __init__(self, transactions: Transactions, ledger: Ledger, keys: Keys, assets: Assets, context: bytes) -> None:
+    def __init__(self, desks: Desks, assets: Assets, cursors: Cursors) -> None:
         """Wires them.
 
         Args:
-            transactions: the hot routes.
-            ledger: reads.
-            keys: idempotency keys, as the hot routes know them.
+            desks: of the books; health asks the first one's.
             assets: what ledger numbers stand for.
-            context: what the journal keeps with every write of this process.
+            cursors: seals them.
         """
-        self._transactions, self._ledger, self._keys = transactions, ledger, keys
-        self._assets, self._context = assets, context
+        self._desks, self._assets, self._cursors = desks, assets, cursors
 
     def router(self) -> APIRouter:
         """All of them."""
         router = APIRouter(dependencies=[Depends(only_known_parameters)])
         self._add_writes(router)
-        for path, endpoint, model in (
-            ("/accounts", self.query_accounts, models.AccountPage),
-            ("/accounts/{account}", self.get_account, models.Account),
-            ("/accounts/{account}/balance", self.get_balance, models.Balance),
-            ("/accounts/{account}/balances", self.get_balances, models.BalancePage),
-            ("/accounts/{account}/transfers", self.get_account_transfers, models.TransferPage),
-            ("/transfers", self.query_transfers, models.TransferPage),
-            ("/transfers/{transfer}", self.get_transfer, models.Transfer),
-            ("/trial-balance", self.get_trial_balance, models.TrialBalance),
+        for path, endpoint, model, action in (
+            ("/accounts", self.query_accounts, models.AccountPage, Action.ACCOUNTS_READ),
+            ("/accounts/{account}", self.get_account, models.Account, Action.ACCOUNTS_READ),
+            ("/accounts/{account}/balance", self.get_balance, models.Balance, Action.ACCOUNTS_READ),
+            ("/accounts/{account}/balances", self.get_balances, models.BalancePage, Action.ACCOUNTS_READ),
+            ("/accounts/{account}/transfers", self.get_account_transfers, models.TransferPage, Action.TRANSFERS_READ),
+            ("/transfers", self.query_transfers, models.TransferPage, Action.TRANSFERS_READ),
+            ("/transfers/{transfer}", self.get_transfer, models.Transfer, Action.TRANSFERS_READ),
+            ("/trial-balance", self.get_trial_balance, models.TrialBalance, Action.REPORTS_READ),
         ):
-            router.add_api_route(PREFIX + path, endpoint, methods=["GET"], responses={200: {"model": model}})
+            router.add_api_route(
+                PREFIX + path,
+                endpoint,
+                methods=["GET"],
+                responses={200: {"model": model}},
+                dependencies=[Depends(Needs(action))],
+            )
         health: dict[int | str, dict[str, Any]] = {200: {"model": models.Health}, 503: {"model": models.Health}}
         router.add_api_route(PREFIX + "/health", self.get_health, methods=["GET"], responses=health)
         router.add_api_route("/health", self.get_health, methods=["GET"], include_in_schema=False)
         return router
 
     def _add_writes(self, router: APIRouter) -> None:
-        for path, endpoint, status, reply, body in (
-            ("/transaction", self.create_transaction, 201, models.Transaction, models.NewTransaction),
-            ("/transactions", self.create_transactions, 200, models.Transactions, models.NewTransactions),
-            ("/transactions/{transfer}/post", self.post_pending, 201, models.Transaction, models.PostPending),
-            ("/transactions/{transfer}/void", self.void_pending, 201, models.Transaction, models.VoidPending),
-            ("/accounts", self.create_account, 201, models.Account, models.NewAccount),
+        moves = Action.TRANSFERS_WRITE
+        for path, endpoint, status, reply, body, action in (
+            ("/transaction", self.create_transaction, 201, models.Transaction, models.NewTransaction, moves),
+            ("/transactions", self.create_transactions, 200, models.Transactions, models.NewTransactions, moves),
+            ("/transactions/{transfer}/post", self.post_pending, 201, models.Transaction, models.PostPending, moves),
+            ("/transactions/{transfer}/void", self.void_pending, 201, models.Transaction, models.VoidPending, moves),
+            ("/accounts", self.create_account, 201, models.Account, models.NewAccount, Action.ACCOUNTS_WRITE),
         ):
             router.add_api_route(
                 PREFIX + path,
@@ -160,45 +176,55 @@ class Routes:
                 status_code=status,
                 responses={status: {"model": reply}},
                 openapi_extra={"requestBody": _body(body.__name__)},
+                dependencies=[Depends(Needs(action))],
             )
 
     async def create_transaction(self, request: Request) -> Response:
         """Moves an amount from one account to another, now or, if pending, in two phases."""
-        return _response(await self._transactions.create(_exchange(request)))
+        return _response(await Transactions(_exchange(request), self._assets).create())
 
     async def create_transactions(self, request: Request) -> Response:
         """Moves many amounts: each on its own, or all of them or none (`atomic`)."""
-        return _response(await self._transactions.create_many(_exchange(request)))
+        return _response(await Transactions(_exchange(request), self._assets).create_many())
 
     async def post_pending(self, request: Request, transfer: TransferReference) -> Response:
         """Posts a pending transfer: all of it, or less, which releases the rest."""
-        return _response(await self._transactions.post(_exchange(request), await self._transfer_id(transfer)))
+        exchange = _exchange(request)
+        pending_id = await _transfer_id(exchange, transfer)
+        return _response(await Transactions(exchange, self._assets).post(pending_id))
 
     async def void_pending(self, request: Request, transfer: TransferReference) -> Response:
         """Releases a pending transfer."""
-        return _response(await self._transactions.void(_exchange(request), await self._transfer_id(transfer)))
+        exchange = _exchange(request)
+        pending_id = await _transfer_id(exchange, transfer)
+        return _response(await Transactions(exchange, self._assets).void(pending_id))
 
     async def create_account(self, request: Request) -> Response:
         """Creates an account for one asset."""
         exchange = _exchange(request)
-        value, _ = await exchange.json()
+        ledger, keys = exchange.desk.ledger, exchange.desk.keys
+        value, body = await exchange.json()
         wanted = accounts.read(value, self._assets)
         key = exchange.idempotency_key()
         if key is not None and "id" in wanted:
             raise InvalidIdempotencyKey("Idempotency-Key", "an id in the body is a key already; send one of both")
         account_id = wanted.get("id") or (
-            self._ledger.id_from_key(exchange.principal, key, 0) if key is not None else self._ledger.new_id()
+            ledger.id_from_key(exchange.principal.id, key, 0) if key is not None else ledger.new_id()
         )
         row = accounts.row(wanted, account_id)
-        with self._keys.claimed(account_id, row.tobytes(), key) as remember:
-            timestamp_ns, number = await self._ledger.create_account(row, self._context)
+        decision = exchange.admit(Action.ACCOUNTS_WRITE)
+        context = journal_context.frame(journal_context.of(exchange.principal), [sha256(body).digest()], [decision])
+        with keys.claimed(account_id, row.tobytes(), key) as remember:
+            timestamp_ns, number = await ledger.create_account(row, context)
             status = CreateAccountStatus(number)
             if status != CreateAccountStatus.CREATED and status not in ACCOUNT_ID_USED:
                 remember()
         if status not in (CreateAccountStatus.CREATED, CreateAccountStatus.EXISTS):
             raise account_refusal(status, account_id, timestamp_ns=timestamp_ns, key=key)
         created = status == CreateAccountStatus.CREATED
-        recorded = transfers.recorded(row.tobytes(), timestamp_ns) if created else await self._account_row(account_id)
+        recorded = transfers.recorded(row.tobytes(), timestamp_ns)
+        if not created:
+            recorded = (await ledger.lookup_accounts([account_id]))[account_id]
         headers = {"location": f"{PREFIX}/accounts/{account_id}"}
         if not created:
             headers["idempotency-replayed"] = "true"
@@ -206,39 +232,53 @@ class Routes:
 
     async def query_accounts(
         self,
+        request: Request,
         page: ListPage,
         values: Filter,
         token: Annotated[str | None, Query(description="Only of this asset", max_length=32)] = None,
     ) -> Response:
         """Accounts by their fields, newest first."""
-        return await self._query(Operation.QUERY_ACCOUNTS, page, values, token, self._account_document)
+        exchange = _exchange(request)
+        return await self._list(
+            exchange, page, "accounts", self._of_asset(values, token), exchange.view.query_accounts, self._account
+        )
 
     async def query_transfers(
         self,
+        request: Request,
         page: ListPage,
         values: Filter,
         token: Annotated[str | None, Query(description="Only of this asset", max_length=32)] = None,
     ) -> Response:
         """Transfers by their fields, newest first."""
-        return await self._query(Operation.QUERY_TRANSFERS, page, values, token, self._transfer_document)
+        exchange = _exchange(request)
+        return await self._list(
+            exchange, page, "transfers", self._of_asset(values, token), exchange.view.query_transfers, self._transfer
+        )
 
-    async def get_account(self, account: Reference) -> Response:
+    async def get_account(self, request: Request, account: Reference) -> Response:
         """An account with its balances, by address or id."""
-        return _json(self._account_document(await self._account_row(_account_id(account))))
+        return _json(self._account(await _exchange(request).view.account(_account_id(account))))
 
     async def get_balance(
         self,
+        request: Request,
         account: Reference,
         at: Annotated[str | None, Query(max_length=40, description="RFC 3339 or nanoseconds; absent: now")] = None,
     ) -> Response:
         """The balances of an account, now or as they were at any time before."""
         account_id = _account_id(account)
-        row = await self._account_row(account_id)
+        exchange = _exchange(request)
+        row = await exchange.view.account(account_id)
         # Now is after all that has happened: the engine's time can be ahead of this process's clock.
         moment_ns = TIMESTAMP_MAX if at is None else listings.timestamp("at", at)
-        if at is not None and moment_ns > time.time_ns() and moment_ns > (await self._ledger.status()).timestamp:
+        if (
+            at is not None
+            and moment_ns > time.time_ns()
+            and moment_ns > (await exchange.desk.ledger.status()).timestamp
+        ):
             raise InvalidParameter("at", "lies in the future, which no balance can know")
-        balances = (await self._ledger.balance_at([account_id], moment_ns))[0].tobytes()
+        balances = (await exchange.view.balance_at([account_id], moment_ns))[0].tobytes()
         asset = transfers.asset_of(row, self._assets)
         last_ns = int.from_bytes(balances[_BALANCE_TIMESTAMP_AT : _BALANCE_TIMESTAMP_AT + 8], "little")
         reply = {
@@ -250,10 +290,11 @@ class Routes:
         }
         return _json(reply | accounts.amounts(accounts.quantities_of(balances), asset, accounts.flags_of(row)))
 
-    async def get_balances(self, account: Reference, page: ListPage) -> Response:
+    async def get_balances(self, request: Request, account: Reference, page: ListPage) -> Response:
         """The balances of an account with `history` after each of its transfers, newest first."""
         account_id = _account_id(account)
-        row = await self._account_row(account_id)
+        exchange = _exchange(request)
+        row = await exchange.view.account(account_id)
         flags = accounts.flags_of(row)
         if not flags & AccountFlags.HISTORY:
             raise HistoryNotKept(account_id)
@@ -264,16 +305,14 @@ class Routes:
             named = {"timestamp": times.to_text(moment_ns), "timestamp_ns": str(moment_ns)}
             return named | accounts.amounts(accounts.quantities_of(balances), asset, flags)
 
-        return await self._of_account(
-            Operation.GET_ACCOUNT_BALANCES,
-            page,
-            {"account_id": account_id},
-            document,
-            timestamp_at=_BALANCE_TIMESTAMP_AT,
-        )
+        ask = partial(exchange.view.of_account, Operation.GET_ACCOUNT_BALANCES)
+        wanted = {"account_id": account_id}
+        at = _BALANCE_TIMESTAMP_AT
+        return await self._list(exchange, page, "balances", wanted, ask, document, timestamp_at=at)
 
     async def get_account_transfers(
         self,
+        request: Request,
         account: Reference,
         page: ListPage,
         values: Filter,
@@ -281,94 +320,61 @@ class Routes:
     ) -> Response:
         """The transfers of an account, newest first."""
         account_id = _account_id(account)
-        await self._account_row(account_id)
+        exchange = _exchange(request)
+        await exchange.view.account(account_id)
         wanted = {**values, "account_id": account_id, "flags": _SIDES[side]}
-        return await self._of_account(Operation.GET_ACCOUNT_TRANSFERS, page, wanted, self._transfer_document)
+        ask = partial(exchange.view.of_account, Operation.GET_ACCOUNT_TRANSFERS)
+        return await self._list(exchange, page, "account transfers", wanted, ask, self._transfer)
 
-    async def get_transfer(self, transfer: TransferReference) -> Response:
+    async def get_transfer(self, request: Request, transfer: TransferReference) -> Response:
         """A transfer by hash or id."""
-        digest = fields.transfer_hash(transfer)
-        if digest is not None:
-            row = await self._ledger.lookup_hash(digest)
-        else:
-            transfer_id = fields.identifier(transfer)
-            row = (await self._ledger.lookup_transfers([transfer_id])).get(transfer_id)
-        if row is None:
-            raise TransferNotFound(transfer)
-        return _json(self._transfer_document(row))
+        reference = fields.transfer_hash(transfer) or fields.identifier(transfer)
+        return _json(self._transfer(await _exchange(request).view.transfer(reference, transfer)))
 
-    async def get_trial_balance(self) -> Response:
+    async def get_trial_balance(self, request: Request) -> Response:
         """The sums of all accounts per asset; debits equal credits, always."""
-        return _json(await trial_balance(self._ledger, self._assets))
+        return _json(await _exchange(request).view.trial_balance(self._assets))
 
     async def get_health(self) -> Response:
         """Whether this process lives, and whether the engine answers it. Needs no credential."""
         try:
-            status = await self._ledger.status()
+            status = await self._desks.main.ledger.status()
         except EngineError:
             headers = {"retry-after": str(RETRY_AFTER_S)}
             return _json({"live": True, "ready": False, "writable": False}, status=503, headers=headers)
         return _json({"live": True, "ready": True, "writable": status.is_writable})
 
-    async def _transfer_id(self, reference: str) -> int:
-        digest = fields.transfer_hash(reference)
-        if digest is None:
-            return fields.identifier(reference)
-        row = await self._ledger.lookup_hash(digest)
-        if row is None:
-            raise TransferNotFound(reference)
-        return int.from_bytes(row[:16], "little")
+    def _of_asset(self, values: Mapping[str, int], token: str | None) -> Mapping[str, int]:
+        if token is None:
+            return values
+        return {**values, "ledger": self._assets.find(fields.token(token)).number}
 
-    async def _account_row(self, account_id: int) -> bytes:
-        account = await self._ledger.lookup_account(account_id)
-        if account is None:
-            raise AccountNotFound(account_id, account_id=account_id)
-        return account
-
-    async def _query(
+    async def _list(
         self,
-        operation: Operation,
+        exchange: Exchange,
         page: Page,
+        question: str,
         values: Mapping[str, int],
-        token: str | None,
-        document: Callable[[bytes], dict[str, Any]],
-    ) -> Response:
-        wanted = dict(values)
-        if token is not None:
-            wanted["ledger"] = self._assets.find(fields.token(token)).number
-        reply = await listings.read(
-            page,
-            operation.name,
-            wanted,
-            lambda filter_, limit, newest: self._ledger.query(operation, filter_, limit=limit, newest=newest),
-            document,
-        )
-        return _json(reply)
-
-    async def _of_account(
-        self,
-        operation: Operation,
-        page: Page,
-        values: Mapping[str, int],
+        ask: Ask,
         document: Callable[[bytes], dict[str, Any]],
         *,
         timestamp_at: int = 120,
     ) -> Response:
-        reply = await listings.read(
-            page,
-            operation.name,
-            values,
-            lambda filter_, limit, newest: self._ledger.of_account(operation, filter_, limit=limit, newest=newest),
-            document,
-            timestamp_at=timestamp_at,
-        )
-        return _json(reply)
+        place = (exchange.principal.book, exchange.principal.id, question)
+        return _json(await listings.read(page, self._cursors, place, values, ask, document, timestamp_at=timestamp_at))
 
-    def _account_document(self, row: bytes) -> dict[str, Any]:
+    def _account(self, row: bytes) -> dict[str, Any]:
         return accounts.document(row, self._assets)
 
-    def _transfer_document(self, row: bytes) -> dict[str, Any]:
+    def _transfer(self, row: bytes) -> dict[str, Any]:
         return transfers.document(row, self._assets)
+
+
+async def _transfer_id(exchange: Exchange, reference: str) -> int:
+    digest = fields.transfer_hash(reference)
+    if digest is None:
+        return fields.identifier(reference)
+    return int.from_bytes((await exchange.view.transfer(digest, reference))[:16], "little")
 
 
 def _account_id(reference: str) -> int:

@@ -84,8 +84,8 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
     backend = Backend(partial(find_address, home=settings.home), token)
     application = Application.over(backend, token, Assets())
     # On loopback only this machine can ask; elsewhere metrics are as confidential as everything else.
-    guard = None if _is_loopback(settings.host) else application.guard
-    page = MetricsPage(application.metrics, application.ledger.metrics, guard)
+    guard = None if _is_loopback(settings.host) else application.admit_to_metrics
+    page = MetricsPage(application.metrics, application.desks.main.ledger.metrics, guard)
     protocol.Protocol.connections_max = settings.connections_max
     servers = [_Server(_config(application.gateway)), _Server(_config(page))]
     stop = partial(_stop, servers)

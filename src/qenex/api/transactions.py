@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from qenex.api import times
+from qenex.api import journal_context, times
 from qenex.api.fields import amount, boolean, members
 from qenex.api.problems import problem
 from qenex.api.refusals import TRANSFER_ID_USED, explain
@@ -51,14 +51,13 @@ from qenex.errors import (
     PendingTransferNotFound,
 )
 from qenex.kernel import BATCH_MAX, CreateTransferStatus, TransferFlags
+from qenex.principals import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Sequence
 
-    from qenex.api.combiner import Combiner, Outcome
+    from qenex.api.combiner import Outcome
     from qenex.api.exchange import Answer, Exchange, Headers
-    from qenex.api.ledger import Ledger
-    from qenex.api.refusals import Keys
     from qenex.api.strict_json import Value
     from qenex.assets import Assets
 
@@ -87,22 +86,26 @@ _BATCH_FIELDS: Final = {"atomic": boolean, "optimize": boolean, "transactions": 
 
 
 class Transactions:
-    """Moves money, or says why not."""
+    """What one request does to the ledger: moves money, or says why not."""
 
-    def __init__(self, combiner: Combiner, ledger: Ledger, keys: Keys, assets: Assets) -> None:
-        """Wires it."""
-        self._combiner, self._ledger, self._keys, self._assets = combiner, ledger, keys, assets
+    __slots__ = ("_assets", "_combiner", "_exchange", "_keys", "_ledger", "_principal")
 
-    async def create(self, exchange: Exchange) -> Answer:
+    def __init__(self, exchange: Exchange, assets: Assets) -> None:
+        """Takes the request, and what ledger numbers stand for."""
+        desk = exchange.desk
+        self._exchange, self._assets, self._principal = exchange, assets, exchange.principal
+        self._combiner, self._ledger, self._keys = desk.combiner, desk.ledger, desk.keys
+
+    async def create(self) -> Answer:
         """One transfer."""
-        value, body = await exchange.json()
+        value, body = await self._exchange.json()
         fields = members(value, "", SINGLE_FIELDS, ROW_NEEDED)
         transfer = wanted(fields, "", self._assets)
-        return await self._settle(exchange, transfer, body, optimize=fields.get("optimize", False))
+        return await self._settle(transfer, body, optimize=fields.get("optimize", False))
 
-    async def post(self, exchange: Exchange, pending_id: int) -> Answer:
+    async def post(self, pending_id: int) -> Answer:
         """Posts a hold: all of it, or the amount that the body says."""
-        value, body = await exchange.json()
+        value, body = await self._exchange.json()
         fields = members(value, "", _POST_FIELDS, ())
         minor = FULL_AMOUNT
         if "amount" in fields:
@@ -114,54 +117,56 @@ class Transactions:
                 # To the kernel this number means all of it; whoever writes it means the number.
                 raise ExceedsPendingTransferAmount(pending_id)
         transfer = _second_phase(pending_id, TransferFlags.POST_PENDING_TRANSFER, minor)
-        return await self._settle(exchange, transfer, body, optimize=fields.get("optimize", False))
+        return await self._settle(transfer, body, optimize=fields.get("optimize", False))
 
-    async def void(self, exchange: Exchange, pending_id: int) -> Answer:
+    async def void(self, pending_id: int) -> Answer:
         """Releases a hold."""
-        value, body = await exchange.json()
+        value, body = await self._exchange.json()
         fields = members(value, "", _VOID_FIELDS, ())
         transfer = _second_phase(pending_id, TransferFlags.VOID_PENDING_TRANSFER, 0)
-        return await self._settle(exchange, transfer, body, optimize=fields.get("optimize", False))
+        return await self._settle(transfer, body, optimize=fields.get("optimize", False))
 
-    async def create_many(self, exchange: Exchange) -> Answer:
+    async def create_many(self) -> Answer:
         """A batch: each transfer on its own, or all as one."""
-        value, body = await exchange.json(bytes_max=BATCH_BYTES_MAX, values_max=BATCH_VALUES_MAX)
+        value, body = await self._exchange.json(bytes_max=BATCH_BYTES_MAX, values_max=BATCH_VALUES_MAX)
         fields = members(value, "", _BATCH_FIELDS, ("transactions",))
         transfers = await self._read_rows(fields["transactions"])
         atomic, optimize = fields.get("atomic", False), fields.get("optimize", False)
         if atomic:
             for transfer in transfers[:-1]:
                 transfer.flags |= TransferFlags.LINKED
-        key = exchange.idempotency_key()
-        self._name(transfers, exchange.principal, key)
+        decision = self._exchange.admit(Action.TRANSFERS_WRITE)
+        key = self._exchange.idempotency_key()
+        self._name(transfers, key)
         sent = [transfer.pack() for transfer in transfers]
         if key is not None:
-            rows = await self._recorded_before(transfers, sent, exchange.principal, key)
+            rows = await self._recorded_before(transfers, sent, key)
             if len(rows) == len(sent):
                 return _batch_answer([self._done(rows[t.id], replayed=True) for t in transfers], None, asked=optimize)
             if rows and atomic:
                 raise IdempotencyConflict(key, "that one had fewer transfers")
         packed = b"".join(sent)
         with self._keys.claimed(transfers[0].id, packed, key) as remember:
-            outcome = await self._combiner.submit(packed, sha256(body).digest(), optimize=optimize)
+            outcome = await self._submit(packed, body, decision, optimize=optimize)
             if TRANSFER_ID_USED.isdisjoint(status for _, status, _ in outcome.results):
                 remember()
         if atomic and any(status != _CREATED for _, status, _ in outcome.results):
             return await self._chain_failed(transfers, sent, outcome, key, optimize=optimize)
         return _batch_answer(await self._results(transfers, sent, outcome, key), outcome, asked=optimize)
 
-    async def _settle(self, exchange: Exchange, transfer: Wanted, body: bytes, *, optimize: bool) -> Answer:
+    async def _settle(self, transfer: Wanted, body: bytes, *, optimize: bool) -> Answer:
         """Sends one transfer and answers with what became of it."""
-        key = exchange.idempotency_key()
-        self._name([transfer], exchange.principal, key)
+        decision = self._exchange.admit(Action.TRANSFERS_WRITE)
+        key = self._exchange.idempotency_key()
+        self._name([transfer], key)
         sent = transfer.pack()
         with self._keys.claimed(transfer.id, sent, key) as remember:
-            outcome = await self._combiner.submit(sent, sha256(body).digest(), optimize=optimize)
+            outcome = await self._submit(sent, body, decision, optimize=optimize)
             timestamp_ns, status, _ = outcome.results[0]
             if status != _CREATED and status not in TRANSFER_ID_USED:
                 remember()
         if status == _EXISTS:
-            row = (await self._recorded([transfer], exchange.principal, key))[transfer.id]
+            row = (await self._recorded([transfer], key))[transfer.id]
         elif status == _CREATED and transfer.flags & DECIDED_BY_KERNEL:
             row = (await self._ledger.lookup_transfers([transfer.id]))[transfer.id]
         elif status == _CREATED:
@@ -175,6 +180,10 @@ class Transactions:
         if status == _EXISTS:
             headers.append(_REPLAYED)
         return _answer(201, reply, headers)
+
+    def _submit(self, rows: bytes, body: bytes, decision: bytes, *, optimize: bool) -> Awaitable[Outcome]:
+        context, digest = journal_context.of(self._principal), sha256(body).digest()
+        return self._combiner.submit(rows, context=context, digest=digest, decision=decision, optimize=optimize)
 
     async def _refuse(self, transfer: Wanted, outcome: Outcome, key: str | None) -> None:
         result = outcome.results[0]
@@ -193,7 +202,7 @@ class Transactions:
             )
         raise error
 
-    def _name(self, transfers: Sequence[Wanted], principal: str, key: str | None) -> None:
+    def _name(self, transfers: Sequence[Wanted], key: str | None) -> None:
         """Gives the transfers their ids: the client's own, from the key, or new ones."""
         for row, transfer in enumerate(transfers):
             if key is None:
@@ -201,7 +210,7 @@ class Transactions:
             elif transfer.id:
                 raise InvalidIdempotencyKey("Idempotency-Key", "an id in the body is a key already; send one of both")
             else:
-                transfer.id = self._ledger.id_from_key(principal, key, row)
+                transfer.id = self._ledger.id_from_key(self._principal.id, key, row)
 
     async def _read_rows(self, value: Value) -> list[Wanted]:
         if type(value) is not list:
@@ -217,7 +226,7 @@ class Transactions:
             transfers.append(read_wanted(item, pointer("transactions", row), self._assets))
         return transfers
 
-    async def _recorded(self, transfers: Sequence[Wanted], principal: str, key: str | None) -> dict[int, bytes]:
+    async def _recorded(self, transfers: Sequence[Wanted], key: str | None) -> dict[int, bytes]:
         """Those of the transfers that are recorded already.
 
         Raises:
@@ -226,18 +235,16 @@ class Transactions:
         ids = [transfer.id for transfer in transfers]
         further = None
         if key is not None and len(ids) < BATCH_MAX:
-            further = self._ledger.id_from_key(principal, key, len(ids))
+            further = self._ledger.id_from_key(self._principal.id, key, len(ids))
             ids.append(further)
         rows = await self._ledger.lookup_transfers(ids)
         if key is not None and further in rows:
             raise IdempotencyConflict(key, "that one had more transfers")
         return rows
 
-    async def _recorded_before(
-        self, transfers: Sequence[Wanted], sent: Sequence[bytes], principal: str, key: str
-    ) -> dict[int, bytes]:
+    async def _recorded_before(self, transfers: Sequence[Wanted], sent: Sequence[bytes], key: str) -> dict[int, bytes]:
         """Those of the transfers that are recorded already, all as wanted."""
-        rows = await self._recorded(transfers, principal, key)
+        rows = await self._recorded(transfers, key)
         for row, (transfer, bytes_) in enumerate(zip(transfers, sent, strict=True)):
             if transfer.id in rows and not same(rows[transfer.id], bytes_):
                 raise IdempotencyConflict(key, f"row {row} is recorded, but not so")

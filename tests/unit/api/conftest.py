@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from qenex.api.app import Application
+from qenex.api.desks import Desk, Desks
 from qenex.assets import Assets
 from qenex.client.protocol import REQUEST_ROWS, WRITES, Operation, Position
 from qenex.client.session import Reply
+from qenex.errors import Unauthenticated
 from qenex.kernel import Ledger
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from qenex.errors import EngineError
+    from qenex.principals import Principal
 
 TOKEN = "qnx_owner_" + "5a" * 32
 BOOK = bytes(range(16))
@@ -71,11 +74,31 @@ class MemoryEngine:
         return Reply(operation, body, position, self.ledger.timestamp_ns, int(rows > 0), rows, 0, replayed=False)
 
 
+class Register:
+    """Knows principals by their secrets."""
+
+    def __init__(self) -> None:
+        self.principals: dict[str, Principal] = {}
+
+    async def authenticate(self, secret: str, address: str | None) -> Principal:
+        try:
+            return self.principals[secret]
+        except KeyError:
+            raise Unauthenticated from None
+
+
 class Api:
     """A client of the application that speaks ASGI to it."""
 
-    def __init__(self, engine: MemoryEngine, application: Application, http: httpx.AsyncClient) -> None:
-        self.engine, self.application, self.http = engine, application, http
+    def __init__(
+        self, engine: MemoryEngine, application: Application, http: httpx.AsyncClient, register: Register
+    ) -> None:
+        self.engine, self.application, self.http, self.register = engine, application, http, register
+
+    def known(self, principal: Principal) -> dict[str, str]:
+        """Headers of a request of somebody, who is known from now on."""
+        self.register.principals[principal.credential] = principal
+        return {"authorization": f"Bearer {principal.credential}"}
 
     async def account(self, **fields: Any) -> dict[str, Any]:
         """A new account; unless said otherwise in EUR."""
@@ -117,11 +140,13 @@ async def restarted(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def _application(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
-    application = Application(memory_engine.call, lambda: BOOK, lambda: True, TOKEN, Assets())
+    register = Register()
+    desks = Desks(Desk(memory_engine.call, lambda: BOOK, lambda: True))
+    application = Application(desks, TOKEN, Assets(), credentials=register)
     transport = httpx.ASGITransport(application.gateway)
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://qenex", headers=headers) as http:
-        yield Api(memory_engine, application, http)
+        yield Api(memory_engine, application, http, register)
 
 
 def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:

@@ -54,11 +54,15 @@ def engine() -> Engine:
 
 @pytest.fixture
 def combiner(engine: Engine) -> Combiner:
-    return Combiner(engine.send, b"context ")
+    return Combiner(engine.send)
 
 
-def submit(combiner: Combiner, *ids: int, optimize: bool = False) -> asyncio.Future:
-    return combiner.submit(rows(*ids), sha256(bytes(ids)).digest(), optimize=optimize)
+OWNER = b"owner "
+
+
+def submit(combiner: Combiner, *ids: int, optimize: bool = False, context: bytes = OWNER) -> asyncio.Future:
+    digest, decision = sha256(bytes(ids)).digest(), bytes(ids[:1] * 32)
+    return combiner.submit(rows(*ids), context=context, digest=digest, decision=decision, optimize=optimize)
 
 
 def statuses(outcome: object) -> list[int]:
@@ -72,10 +76,33 @@ async def test_what_waits_in_one_turn_goes_in_one_frame(engine: Engine, combiner
     assert combiner.rows_waiting == 0
 
 
-async def test_the_context_says_how_many_requests_and_digests_them(engine: Engine, combiner: Combiner) -> None:
+async def test_the_context_says_who_asked_how_often_and_what_allowed_it(engine: Engine, combiner: Combiner) -> None:
     await asyncio.gather(submit(combiner, 1), submit(combiner, 2, 3))
     digests = sha256(bytes([1])).digest() + sha256(bytes([2, 3])).digest()
-    assert engine.frames[0][2] == b"context " + (2).to_bytes(2, "little") + sha256(digests).digest()
+    decisions = bytes([1] * 32 + [2] * 32)
+    ends = sha256(digests).digest() + sha256(decisions).digest()
+    assert engine.frames[0][2] == OWNER + (2).to_bytes(2, "little") + ends
+
+
+async def test_two_principals_share_no_frame_and_take_turns(engine: Engine, combiner: Combiner) -> None:
+    engine.open.clear()
+    waiting = [submit(combiner, number, context=b"much ") for number in range(1, 9)]
+    waiting += [submit(combiner, 20, context=b"little "), submit(combiner, 9, context=b"much ")]
+    await asyncio.sleep(0)
+    engine.open.set()
+    await asyncio.gather(*waiting)
+    assert [(ids, context[: context.index(b" ")]) for ids, _, context in engine.frames] == [
+        ([1, 2, 3, 4, 5, 6, 7, 8, 9], b"much"),
+        ([20], b"little"),
+    ]
+
+
+async def test_who_has_much_waiting_does_not_hold_up_others(engine: Engine, combiner: Combiner) -> None:
+    full = rows(*[1] * BATCH_MAX)
+    waiting = [combiner.submit(full, context=b"much ", digest=b"", decision=b"", optimize=False) for _ in range(6)]
+    waiting.append(submit(combiner, 2, context=b"little "))
+    await asyncio.gather(*waiting)
+    assert [context[: context.index(b" ")] for _, _, context in engine.frames][:3] == [b"much", b"little", b"much"]
 
 
 async def test_a_frame_lingers_only_when_all_asked_for_it(engine: Engine, combiner: Combiner) -> None:
@@ -118,9 +145,9 @@ async def test_while_frames_are_under_way_the_next_one_grows(engine: Engine, com
 async def test_a_request_is_never_cut_in_two(engine: Engine, combiner: Combiner) -> None:
     first, second = list(range(1, 5_001)), list(range(5_001, 10_001))
     outcomes = await asyncio.gather(
-        combiner.submit(rows(*first), b"", optimize=False),
-        combiner.submit(rows(*second), b"", optimize=False),
-        combiner.submit(rows(7), b"", optimize=False),
+        combiner.submit(rows(*first), context=OWNER, digest=b"", decision=b"", optimize=False),
+        combiner.submit(rows(*second), context=OWNER, digest=b"", decision=b"", optimize=False),
+        combiner.submit(rows(7), context=OWNER, digest=b"", decision=b"", optimize=False),
     )
     assert [statuses(outcome) for outcome in outcomes] == [first, second, [7]]
     assert [len(ids) for ids, _, _ in engine.frames] == [5_000, 5_001]
@@ -129,7 +156,7 @@ async def test_a_request_is_never_cut_in_two(engine: Engine, combiner: Combiner)
 async def test_the_queue_is_bounded(engine: Engine, combiner: Combiner) -> None:
     full = rows(*range(1, BATCH_MAX + 1))
     for _ in range(ROWS_WAITING_MAX // BATCH_MAX):
-        combiner.submit(full, b"", optimize=False)
+        combiner.submit(full, context=OWNER, digest=b"", decision=b"", optimize=False)
     with pytest.raises(Busy) as caught:
         submit(combiner, 1)
     assert caught.value.retry_after_us > 0

@@ -248,7 +248,7 @@ async def test_the_trial_balance_is_of_one_moment_while_money_moves(api: Api, mo
             await api.transfer(made[1], made[5], "3")
         return reply
 
-    monkeypatch.setattr(api.application.ledger, "_call", call)
+    monkeypatch.setattr(api.application.desks.main.ledger, "_call", call)
     reply = await get(api, "trial-balance")
     assert reply["balanced"] is True
     assert reply["timestamp_ns"] == str(before)
