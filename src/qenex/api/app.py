@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from starlette.exceptions import HTTPException
@@ -19,7 +19,10 @@ from qenex.api.documentation import CONTENT_SECURITY_POLICY, page
 from qenex.api.gateway import Gateway
 from qenex.api.metrics import HttpMetrics
 from qenex.api.openapi import VERSION, document, operation_name
-from qenex.api.routes import PREFIX, Routes
+from qenex.api.routes import Routes
+from qenex.api.routing import PREFIX
+from qenex.api.stream.routes import StreamRoutes
+from qenex.api.stream.streams import Streams
 from qenex.api.transactions import Transactions
 from qenex.errors import InternalError, InvalidParameter, MethodNotAllowed, QenexError, RouteNotFound
 from qenex.principals import Action
@@ -57,9 +60,11 @@ class Application:
         main = desks.main
         self.desks = desks
         self.metrics = HttpMetrics(lambda: main.combiner.rows_waiting, lambda: float(main.up()))
-        self.authentication = Authentication(token, lambda: main.book, credentials)
+        self.authentication = Authentication(token, main.find_book, credentials)
         self.admission = Admission(policies or OwnersOnly())
-        self.fastapi = _fastapi(Routes(desks, assets, Cursors(token.encode("ascii"))))
+        cursors = Cursors(token.encode("ascii"))
+        self.streams = Streams(self.authentication, self.admission, desks, assets, cursors)
+        self.fastapi = _fastapi(Routes(desks, assets, cursors).router(), StreamRoutes(self.streams, assets).router())
         hot: dict[str, dict[str, Handler]] = {
             f"{PREFIX}/transaction": {"POST": lambda exchange: Transactions(exchange, assets).create()},
             f"{PREFIX}/transactions": {"POST": lambda exchange: Transactions(exchange, assets).create_many()},
@@ -81,7 +86,7 @@ class Application:
         return cls(Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up)), token, assets)
 
 
-def _fastapi(routes: Routes) -> FastAPI:
+def _fastapi(*routers: APIRouter) -> FastAPI:
     app = FastAPI(
         title="QENEX",
         version=VERSION,
@@ -91,8 +96,9 @@ def _fastapi(routes: Routes) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=operation_name,
     )
-    app.state.router = routes.router()
-    app.include_router(app.state.router)
+    app.state.routers = routers
+    for router in routers:
+        app.include_router(router)
     app.openapi = lambda: document(app)  # type: ignore[method-assign]  # FastAPI's own way to replace it
 
     async def openapi() -> dict[str, Any]:
@@ -133,9 +139,12 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # as above
     if error.status_code == 405:
         # Starlette names the methods of the first route of this path only.
-        routes = request.app.state.router.routes
         allow = {
-            method for route in routes if route.matches(request.scope)[0] != Match.NONE for method in route.methods
+            method
+            for router in request.app.state.routers
+            for route in router.routes
+            if route.matches(request.scope)[0] != Match.NONE
+            for method in route.methods
         }
         return await _known(request, MethodNotAllowed(request.method, sorted(allow)))
     return await _known(request, RouteNotFound(request.url.path))

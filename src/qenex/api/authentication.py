@@ -11,12 +11,14 @@ from qenex.errors import Unauthenticated
 from qenex.principals import Principal, Role
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
 OPEN: Final = frozenset({"/health", "/api/v1/health"})
 """Answered without a credential."""
 BROWSED: Final = frozenset({"/docs", "/api/v1/openapi.json"})
 """For people with a browser, which can ask for a password (the credential, any user name) but sends no bearer token."""
+
+_HELP: Final = "Send it as `Authorization: Bearer <credential>`; the owner's is in owner.token."
 
 UNKNOWN: Final = Principal(bytes(16), "anonymous", "service", frozenset(), "none", scopes=frozenset())
 """Whoever asks for what is `OPEN`: it has no role and no scope, so that nothing else is open to it."""
@@ -36,12 +38,14 @@ class Credentials(Protocol):
 class Authentication:
     """Reads the credential of a request."""
 
-    def __init__(self, token: str, book: Callable[[], bytes], credentials: Credentials | None = None) -> None:
+    def __init__(
+        self, token: str, book: Callable[[], Awaitable[bytes]], credentials: Credentials | None = None
+    ) -> None:
         """Wires it.
 
         Args:
             token: the owner credential of the installation's first book.
-            book: the id of that book.
+            book: finds the id of that book; raises an `EngineError` while it cannot.
             credentials: knows all others.
         """
         self._token, self._book, self._credentials = token.encode("ascii"), book, credentials
@@ -61,30 +65,30 @@ class Authentication:
         given = headers.get(b"authorization", b"")
         scheme, _, credential = given.partition(b" ")
         kind = scheme.lower()
+        secret = b""
         if kind == b"bearer":
-            return await self._bearer(credential.strip(), address, path)
-        if kind == b"basic" and path in BROWSED:
-            return await self._bearer(_password(credential), address, path)
-        raise _unknown(path)
+            secret = credential.strip()
+        elif kind == b"basic" and path in BROWSED:
+            secret = _password(credential)
+        try:
+            return await self.bearer(secret.decode("ascii"), address)
+        except (Unauthenticated, UnicodeDecodeError):
+            browsers = " A browser asks for it: any user name, the credential as the password."
+            raise Unauthenticated(_HELP + (browsers if path in BROWSED else "")) from None
 
-    async def _bearer(self, secret: bytes, address: str | None, path: str) -> Principal:
-        if hmac.compare_digest(secret, self._token):
-            return self.owner
-        if self._credentials is None or not secret.isascii():
-            raise _unknown(path)
-        return await self._credentials.authenticate(secret.decode("ascii"), address)
+    async def bearer(self, secret: str, address: str | None) -> Principal:
+        """Whose a bearer credential is, shown from an address.
 
-    @property
-    def owner(self) -> Principal:
-        """The owner of the first book."""
-        if self._owner is None:
-            self._owner = Principal(self._book(), "owner", "owner", frozenset({Role.OWNER}), "owner")
-        return self._owner
-
-
-def _unknown(path: str) -> Unauthenticated:
-    browsers = " A browser asks for it: any user name, the credential as the password." if path in BROWSED else ""
-    return Unauthenticated(f"Send it as `Authorization: Bearer <credential>`; the owner's is in owner.token.{browsers}")
+        Raises:
+            Unauthenticated: nobody's.
+        """
+        if secret.isascii() and hmac.compare_digest(secret.encode("ascii"), self._token):
+            if self._owner is None:
+                self._owner = Principal(await self._book(), "owner", "owner", frozenset({Role.OWNER}), "owner")
+            return self._owner
+        if self._credentials is None or not secret or not secret.isascii():
+            raise Unauthenticated
+        return await self._credentials.authenticate(secret, address)
 
 
 def _password(credential: bytes) -> bytes:

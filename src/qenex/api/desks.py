@@ -55,6 +55,16 @@ class Desk:
         """
         return self._book()
 
+    async def find_book(self) -> bytes:
+        """Its id, asked of the engine where nobody knows it yet.
+
+        Raises:
+            EngineError: the engine does not answer.
+        """
+        if not self.up():
+            await self.ledger.status()
+        return self._book()
+
     def remember(self, account: bytes) -> int:
         """Keeps whose an account is, given its row; returns its party, 0 for none."""
         account_id = int.from_bytes(account[:16], "little")

@@ -12,6 +12,7 @@ from qenex.client.values import Balance
 from qenex.kernel import (
     ACCOUNT_FILTER,
     BALANCE_AT,
+    CHANGE_EVENTS_FILTER,
     HASH,
     ID,
     QUERY_FILTER,
@@ -140,6 +141,22 @@ class Ledger:
     async def status(self) -> EngineStatus:
         """How the engine stands."""
         return decode_status((await self._call(Operation.GET_STATUS, b"")).body)
+
+    async def change_events(self, timestamp_min: int, timestamp_max: int, limit: int) -> tuple[bytes, int]:
+        """What happened from one time to another, both inclusive, oldest first.
+
+        Args:
+            timestamp_min: UTC nanoseconds.
+            timestamp_max: UTC nanoseconds; 0 is to the end.
+            limit: events at most, up to `CHANGE_EVENTS_MAX`.
+
+        Returns:
+            Rows of `CHANGE_EVENT`; the time of the last thing that had been applied when they were read.
+        """
+        wanted = np.zeros(1, CHANGE_EVENTS_FILTER)
+        wanted["timestamp_min"], wanted["timestamp_max"], wanted["limit"] = timestamp_min, timestamp_max, limit
+        reply = await self._call(Operation.GET_CHANGE_EVENTS, wanted)
+        return bytes(reply.body), reply.timestamp
 
     async def metrics(self) -> bytes:
         """The engine's metrics, as Prometheus reads them."""

@@ -158,17 +158,14 @@ class Optimized(_Reply):
     group_rows: Annotated[int, Field(ge=0, description="Transfers that did")]
 
 
-class Transfer(_Reply):
-    """A transfer as recorded."""
+class EventTransfer(_Reply):
+    """The transfer that an event is of."""
 
     id: Wide
-    hash: Hash
     timestamp: TimeText
     timestamp_ns: TimeNs
     from_: Annotated[str, Field(alias="from", pattern=ADDRESS)]
     to: Annotated[str, Field(pattern=ADDRESS)]
-    debit_account_id: Wide
-    credit_account_id: Wide
     amount: Major
     amount_minor: Minor
     token: str
@@ -180,6 +177,14 @@ class Transfer(_Reply):
     user_data_128: Wide
     user_data_64: Wide
     user_data_32: U32
+
+
+class Transfer(EventTransfer):
+    """A transfer as recorded."""
+
+    hash: Hash
+    debit_account_id: Wide
+    credit_account_id: Wide
 
 
 class Transaction(Transfer):
@@ -339,6 +344,53 @@ class TrialBalance(_Reply):
     timestamp_ns: TimeNs
     balanced: bool
     assets: list[AssetSums]
+
+
+class EventAccount(_Reply):
+    """An account right after an event."""
+
+    address: Annotated[str, Field(pattern=ADDRESS)]
+    id: Wide
+    balance: Balances
+
+
+class Event(_Reply):
+    """Something that happened to a transfer, and its accounts right after it."""
+
+    type: Annotated[
+        Literal["transfer_posted", "hold_created", "hold_posted", "hold_voided", "hold_expired"],
+        Field(
+            description="`hold_posted` and `hold_voided` are of the transfer that ended the hold, the others of the own"
+        ),
+    ]
+    timestamp: TimeText
+    timestamp_ns: Annotated[TimeNs, Field(description="No two events of a book have the same: it names the event")]
+    transfer: EventTransfer
+    accounts: Annotated[
+        list[EventAccount],
+        Field(max_length=2, description="Debit account, credit account; to a customer its own ones only"),
+    ]
+
+
+Position = Annotated[
+    str, Field(description="Everything up to here has been shown: go on `after` it, here or in the stream")
+]
+
+
+class EventPage(_Reply):
+    """What happened, oldest first."""
+
+    items: Annotated[list[Event], Field(max_length=LIMIT_MAX)]
+    position: Position
+    more: Annotated[bool, Field(description="Whether there may be more already")]
+
+
+class Ticket(_Reply):
+    """Opens a stream once."""
+
+    ticket: str
+    expires: TimeText
+    expires_ns: TimeNs
 
 
 class Health(_Reply):

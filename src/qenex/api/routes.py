@@ -11,7 +11,6 @@ from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from qenex.api import accounts, fields, journal_context, listings, models, times, transfers
@@ -19,6 +18,7 @@ from qenex.api.fields import Wrong
 from qenex.api.listings import LIMIT_DEFAULT, LIMIT_MAX, Order, Page
 from qenex.api.problems import RETRY_AFTER_S
 from qenex.api.refusals import ACCOUNT_ID_USED, account_refusal
+from qenex.api.routing import PREFIX, Needs, body_of, exchange_of, json_reply, only_known_parameters, response_of
 from qenex.api.transactions import Transactions
 from qenex.client.protocol import Operation
 from qenex.errors import EngineError, HistoryNotKept, InvalidIdempotencyKey, InvalidParameter
@@ -30,11 +30,9 @@ if TYPE_CHECKING:
 
     from qenex.api.cursors import Cursors
     from qenex.api.desks import Desks
-    from qenex.api.exchange import Answer, Exchange
+    from qenex.api.exchange import Exchange
     from qenex.api.listings import Ask
     from qenex.assets import Assets
-
-PREFIX: Final = "/api/v1"
 
 _SIDES: Final = {
     "both": int(AccountFilterFlags.DEBITS | AccountFilterFlags.CREDITS),
@@ -77,44 +75,6 @@ def _number(name: str, text: str, bits: int) -> int:
         return fields.integer(bits, least=1)(text)
     except Wrong as wrong:
         raise InvalidParameter(name, str(wrong)) from None
-
-
-def only_known_parameters(request: Request) -> None:
-    """Refuses parameters that the route does not have, and any that stand twice: both are mistakes, not wishes.
-
-    Raises:
-        InvalidParameter: naming it.
-    """
-    known = _parameters(request.scope["route"].dependant)
-    seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
-        if name not in known:
-            there_are = ", ".join(sorted(known)) or "none"
-            raise InvalidParameter(name[:100], f"there is no such parameter; there are {there_are}")
-        if name in seen:
-            raise InvalidParameter(name, "stands twice")
-        seen.add(name)
-
-
-def _parameters(dependant: Any) -> set[str]:  # noqa: ANN401  # FastAPI's own, not exported
-    names = {field.alias for field in dependant.query_params}
-    return names.union(*(_parameters(inner) for inner in dependant.dependencies))
-
-
-class Needs:
-    """What a route needs its caller to be allowed; a route that needs nothing is open to nobody (`app.py`)."""
-
-    def __init__(self, action: Action) -> None:
-        """Takes the action that the route carries out."""
-        self.action = action
-
-    def __call__(self, request: Request) -> None:
-        """Admits the caller.
-
-        Raises:
-            Forbidden: it may not do this.
-        """
-        _exchange(request).admit(self.action)
 
 
 ListPage = Annotated[Page, Depends(_page)]
@@ -175,33 +135,33 @@ class Routes:
                 methods=["POST"],
                 status_code=status,
                 responses={status: {"model": reply}},
-                openapi_extra={"requestBody": _body(body.__name__)},
+                openapi_extra={"requestBody": body_of(body.__name__)},
                 dependencies=[Depends(Needs(action))],
             )
 
     async def create_transaction(self, request: Request) -> Response:
         """Moves an amount from one account to another, now or, if pending, in two phases."""
-        return _response(await Transactions(_exchange(request), self._assets).create())
+        return response_of(await Transactions(exchange_of(request), self._assets).create())
 
     async def create_transactions(self, request: Request) -> Response:
         """Moves many amounts: each on its own, or all of them or none (`atomic`)."""
-        return _response(await Transactions(_exchange(request), self._assets).create_many())
+        return response_of(await Transactions(exchange_of(request), self._assets).create_many())
 
     async def post_pending(self, request: Request, transfer: TransferReference) -> Response:
         """Posts a pending transfer: all of it, or less, which releases the rest."""
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         pending_id = await _transfer_id(exchange, transfer)
-        return _response(await Transactions(exchange, self._assets).post(pending_id))
+        return response_of(await Transactions(exchange, self._assets).post(pending_id))
 
     async def void_pending(self, request: Request, transfer: TransferReference) -> Response:
         """Releases a pending transfer."""
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         pending_id = await _transfer_id(exchange, transfer)
-        return _response(await Transactions(exchange, self._assets).void(pending_id))
+        return response_of(await Transactions(exchange, self._assets).void(pending_id))
 
     async def create_account(self, request: Request) -> Response:
         """Creates an account for one asset."""
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         ledger, keys = exchange.desk.ledger, exchange.desk.keys
         value, body = await exchange.json()
         wanted = accounts.read(value, self._assets)
@@ -228,7 +188,7 @@ class Routes:
         headers = {"location": f"{PREFIX}/accounts/{account_id}"}
         if not created:
             headers["idempotency-replayed"] = "true"
-        return _json(accounts.document(recorded, self._assets), status=201, headers=headers)
+        return json_reply(accounts.document(recorded, self._assets), status=201, headers=headers)
 
     async def query_accounts(
         self,
@@ -238,7 +198,7 @@ class Routes:
         token: Annotated[str | None, Query(description="Only of this asset", max_length=32)] = None,
     ) -> Response:
         """Accounts by their fields, newest first."""
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         return await self._list(
             exchange, page, "accounts", self._of_asset(values, token), exchange.view.query_accounts, self._account
         )
@@ -251,14 +211,14 @@ class Routes:
         token: Annotated[str | None, Query(description="Only of this asset", max_length=32)] = None,
     ) -> Response:
         """Transfers by their fields, newest first."""
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         return await self._list(
             exchange, page, "transfers", self._of_asset(values, token), exchange.view.query_transfers, self._transfer
         )
 
     async def get_account(self, request: Request, account: Reference) -> Response:
         """An account with its balances, by address or id."""
-        return _json(self._account(await _exchange(request).view.account(_account_id(account))))
+        return json_reply(self._account(await exchange_of(request).view.account(_account_id(account))))
 
     async def get_balance(
         self,
@@ -268,7 +228,7 @@ class Routes:
     ) -> Response:
         """The balances of an account, now or as they were at any time before."""
         account_id = _account_id(account)
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         row = await exchange.view.account(account_id)
         # Now is after all that has happened: the engine's time can be ahead of this process's clock.
         moment_ns = TIMESTAMP_MAX if at is None else listings.timestamp("at", at)
@@ -288,12 +248,12 @@ class Routes:
             "timestamp": times.to_text(last_ns) if last_ns else None,
             "timestamp_ns": str(last_ns) if last_ns else None,
         }
-        return _json(reply | accounts.amounts(accounts.quantities_of(balances), asset, accounts.flags_of(row)))
+        return json_reply(reply | accounts.amounts(accounts.quantities_of(balances), asset, accounts.flags_of(row)))
 
     async def get_balances(self, request: Request, account: Reference, page: ListPage) -> Response:
         """The balances of an account with `history` after each of its transfers, newest first."""
         account_id = _account_id(account)
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         row = await exchange.view.account(account_id)
         flags = accounts.flags_of(row)
         if not flags & AccountFlags.HISTORY:
@@ -320,7 +280,7 @@ class Routes:
     ) -> Response:
         """The transfers of an account, newest first."""
         account_id = _account_id(account)
-        exchange = _exchange(request)
+        exchange = exchange_of(request)
         await exchange.view.account(account_id)
         wanted = {**values, "account_id": account_id, "flags": _SIDES[side]}
         ask = partial(exchange.view.of_account, Operation.GET_ACCOUNT_TRANSFERS)
@@ -329,11 +289,11 @@ class Routes:
     async def get_transfer(self, request: Request, transfer: TransferReference) -> Response:
         """A transfer by hash or id."""
         reference = fields.transfer_hash(transfer) or fields.identifier(transfer)
-        return _json(self._transfer(await _exchange(request).view.transfer(reference, transfer)))
+        return json_reply(self._transfer(await exchange_of(request).view.transfer(reference, transfer)))
 
     async def get_trial_balance(self, request: Request) -> Response:
         """The sums of all accounts per asset; debits equal credits, always."""
-        return _json(await _exchange(request).view.trial_balance(self._assets))
+        return json_reply(await exchange_of(request).view.trial_balance(self._assets))
 
     async def get_health(self) -> Response:
         """Whether this process lives, and whether the engine answers it. Needs no credential."""
@@ -341,8 +301,8 @@ class Routes:
             status = await self._desks.main.ledger.status()
         except EngineError:
             headers = {"retry-after": str(RETRY_AFTER_S)}
-            return _json({"live": True, "ready": False, "writable": False}, status=503, headers=headers)
-        return _json({"live": True, "ready": True, "writable": status.is_writable})
+            return json_reply({"live": True, "ready": False, "writable": False}, status=503, headers=headers)
+        return json_reply({"live": True, "ready": True, "writable": status.is_writable})
 
     def _of_asset(self, values: Mapping[str, int], token: str | None) -> Mapping[str, int]:
         if token is None:
@@ -361,7 +321,9 @@ class Routes:
         timestamp_at: int = 120,
     ) -> Response:
         place = (exchange.principal.book, exchange.principal.id, question)
-        return _json(await listings.read(page, self._cursors, place, values, ask, document, timestamp_at=timestamp_at))
+        return json_reply(
+            await listings.read(page, self._cursors, place, values, ask, document, timestamp_at=timestamp_at)
+        )
 
     def _account(self, row: bytes) -> dict[str, Any]:
         return accounts.document(row, self._assets)
@@ -379,25 +341,3 @@ async def _transfer_id(exchange: Exchange, reference: str) -> int:
 
 def _account_id(reference: str) -> int:
     return fields.account_id(reference)
-
-
-def _exchange(request: Request) -> Exchange:
-    exchange: Exchange = request.scope["qenex.exchange"]
-    return exchange
-
-
-def _response(answer: Answer) -> Response:
-    status, headers, body = answer
-    response = Response(body, status)
-    response.raw_headers = headers
-    return response
-
-
-def _json(reply: dict[str, Any], *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    named = {"cache-control": "no-store", **(headers or {})}
-    return Response(msgspec.json.encode(reply), status, named, media_type="application/json")
-
-
-def _body(model: str) -> dict[str, Any]:
-    schema = {"$ref": f"#/components/schemas/{model}"}
-    return {"required": True, "content": {"application/json": {"schema": schema}}}

@@ -22,6 +22,7 @@ from qenex.api import protocol
 from qenex.api.app import Application
 from qenex.api.backend import Backend
 from qenex.api.metrics import MetricsPage
+from qenex.api.stream.socket import Socket
 from qenex.assets import Assets
 from qenex.client.credentials import find_address
 from qenex.errors import AddressInUse, AddressInvalid, QenexError
@@ -87,7 +88,8 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
     guard = None if _is_loopback(settings.host) else application.admit_to_metrics
     page = MetricsPage(application.metrics, application.desks.main.ledger.metrics, guard)
     protocol.Protocol.connections_max = settings.connections_max
-    servers = [_Server(_config(application.gateway)), _Server(_config(page))]
+    Socket.streams = application.streams
+    servers = [_Server(_config(application.gateway, ws=Socket)), _Server(_config(page))]
     stop = partial(_stop, servers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -96,6 +98,7 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
         for server, listener in zip(servers, (http, metrics), strict=True)
     ]
     sweepers = [loop.create_task(protocol.sweep(server.server_state)) for server in servers]
+    sweepers.append(loop.create_task(application.streams.sweep()))
     try:
         for server in servers:
             await server.ready.wait()
@@ -109,6 +112,7 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
         settings.http_file.unlink(missing_ok=True)
         for sweeper in sweepers:
             sweeper.cancel()
+        await application.streams.close()
         await backend.close()
 
 
@@ -135,11 +139,11 @@ def _stop(servers: list[_Server]) -> None:
         server.should_exit = True
 
 
-def _config(application: Any) -> uvicorn.Config:  # noqa: ANN401  # an ASGI application, in whatever way it is typed
+def _config(application: Any, ws: Any = "none") -> uvicorn.Config:  # noqa: ANN401  # as uvicorn types them
     return uvicorn.Config(
         application,
         http=protocol.Protocol,
-        ws="none",
+        ws=ws,
         lifespan="off",
         interface="asgi3",
         log_config=None,

@@ -139,5 +139,12 @@ class TooManyConnections(ExchangeError, code="too_many_connections", http_status
     """There are as many connections as are taken at a time."""
 
 
+class OriginRefused(ExchangeError, code="origin_refused", http_status=403, iso_reason="AG08"):
+    """A page of another site may not open the stream."""
+
+    def __init__(self, origin: str) -> None:
+        super().__init__(f"{self.text} ({origin[:100]})")
+
+
 class InternalError(QenexError, code="internal_error", http_status=500):
     """QENEX failed in a way that it does not know; its log has the request's id. A write may have happened."""

@@ -1,0 +1,94 @@
+"""The stream's side of REST: events to read page by page, and tickets that open a stream."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from qenex.api import models, times
+from qenex.api.events import Event, events_of
+from qenex.api.routing import PREFIX, Needs, exchange_of, json_reply, only_known_parameters
+from qenex.api.stream import topics
+from qenex.api.stream.streams import TICKET_S
+from qenex.kernel import CHANGE_EVENTS_MAX
+from qenex.principals import Action
+
+if TYPE_CHECKING:
+    from qenex.api.stream.streams import Streams
+    from qenex.assets import Assets
+
+LIMIT_DEFAULT = 100
+LIMIT_MAX = 1_000
+SCANNED_MAX = 8 * CHANGE_EVENTS_MAX
+"""Events that one request looks through; it answers with fewer than were asked for rather than look on."""
+
+
+class StreamRoutes:
+    """The routes and what they need."""
+
+    def __init__(self, streams: Streams, assets: Assets) -> None:
+        """Wires them."""
+        self._streams, self._assets = streams, assets
+
+    def router(self) -> APIRouter:
+        """All of them."""
+        router = APIRouter(dependencies=[Depends(only_known_parameters), Depends(Needs(Action.EVENTS_READ))])
+        router.add_api_route(
+            PREFIX + "/events", self.get_events, methods=["GET"], responses={200: {"model": models.EventPage}}
+        )
+        router.add_api_route(
+            PREFIX + "/stream/tickets",
+            self.create_ticket,
+            methods=["POST"],
+            status_code=201,
+            responses={201: {"model": models.Ticket}},
+        )
+        return router
+
+    async def get_events(
+        self,
+        request: Request,
+        topic: Annotated[str, Query(max_length=80, description="accounts/ADDRESS, assets/CODE or all")] = "all",
+        after: Annotated[
+            str | None, Query(max_length=100, description="A `position`; absent: from the beginning")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Events at most")] = LIMIT_DEFAULT,
+    ) -> Response:
+        """What happened, oldest first; `position` is where to go on, here or in the stream."""
+        exchange = exchange_of(request)
+        wanted = topics.read(topic, exchange.view.party, self._assets)
+        if wanted.kind == "accounts":
+            await exchange.view.account(wanted.number)
+        positions = self._streams.hub(exchange.desk).positions
+        reached_ns = positions.open(after) if after is not None else 0
+        found: list[Event] = []
+        scanned, is_at_end = 0, False
+        while len(found) < limit and scanned < SCANNED_MAX and not is_at_end:
+            rows, applied_ns = await exchange.desk.ledger.change_events(reached_ns + 1, 0, CHANGE_EVENTS_MAX)
+            events = events_of(rows)
+            scanned += len(events)
+            is_at_end = len(events) < CHANGE_EVENTS_MAX
+            found += [event for event in events if wanted.key in topics.keys_of(event)]
+            reached_ns = max(applied_ns, reached_ns) if is_at_end else events[-1].timestamp_ns
+        if len(found) > limit:
+            del found[limit:]
+            reached_ns, is_at_end = found[-1].timestamp_ns, False
+        reply = {
+            "items": [event.document(self._assets, wanted.party) for event in found],
+            "position": positions.seal(reached_ns),
+            "more": not is_at_end,
+        }
+        return json_reply(reply)
+
+    async def create_ticket(self, request: Request) -> Response:
+        """A ticket that opens a stream once, within 30 s, where a page should not handle a credential."""
+        exchange = exchange_of(request)
+        until_ns = time.time_ns() + int(TICKET_S * 1_000_000_000)
+        reply = {
+            "ticket": self._streams.tickets.give(exchange.principal),
+            "expires": times.to_text(until_ns),
+            "expires_ns": str(until_ns),
+        }
+        return json_reply(reply, status=201)
