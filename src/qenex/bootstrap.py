@@ -18,6 +18,9 @@ from qenex.settings import Settings, template
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qenex.services.access import Access
+    from qenex.services.access.ports import Alarm
+
 TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no credential
 """Owner credentials begin with it, so that scanners for leaked secrets can know one when they see it."""
 
@@ -117,6 +120,16 @@ def book_folder(settings: Settings) -> Path:
     path = settings.books_folder / secrets.token_hex(16)
     _folder(path)
     return path
+
+
+def access(settings: Settings, alarm: Alarm) -> Access:
+    """Who may do what in the books of a home, by the policies that are shipped and those of each book."""
+    # Cedar is loaded where somebody asks, not by every command.
+    from qenex.adapters.cedar import Cedar
+    from qenex.adapters.policy_files import PolicyFolders
+    from qenex.services.access import Access
+
+    return Access(PolicyFolders(settings.books_folder), Cedar(), alarm)
 
 
 def allow_many_files() -> None:

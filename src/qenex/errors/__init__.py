@@ -4,7 +4,7 @@ QenexError
 ├── InvalidInput             a value that was given cannot be used; nothing was sent
 │   ├── InvalidAmount            AmountTooPrecise, AmountOutOfRange
 │   ├── InvalidAddress, InvalidId, UnknownAsset, InvalidAsset, InvalidRows, InvalidTimestamp, InvalidQuery, InvalidFile
-│   ├── IdempotencyConflict, InvalidSettings
+│   ├── IdempotencyConflict, InvalidSettings, InvalidPolicies
 │   ├── InvalidHome              CredentialMissing, CredentialExposed
 │   ├── InvalidBody              InvalidField, MissingField, UnknownField
 │   │   └── InvalidJson              MalformedJson, DuplicateKey, NumberNotExact, InvalidUnicode, ...
@@ -19,7 +19,7 @@ QenexError
 │   └── Overflows                a sum would leave its range
 ├── NotFound                 TransferNotFound
 ├── CommandError             CheckFailed, AddressInUse, AddressInvalid, ProcessDied, StartTimeout
-├── BatchRefused, HistoryNotKept, InternalError
+├── BatchRefused, HistoryNotKept, PolicyTestsFailed, InternalError
 ├── ExchangeError            an HTTP exchange went wrong: RouteNotFound, BodyTooLarge, ...
 └── EngineError              a whole request was refused, or nobody answered (spec/protocol.md section 5)
     ├── Busy, Forbidden, ...     one for each error of the protocol
@@ -29,6 +29,7 @@ QenexError
                                  BackupUnusable
 """
 
+from qenex.errors.access import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.base import BY_CODE as BY_CODE
 from qenex.errors.base import QenexError as QenexError
 from qenex.errors.commands import *  # noqa: F403  # every class there is part of the tree

@@ -1,0 +1,1 @@
+"""One folder a capability. No service knows another: what it needs it states as a port."""
