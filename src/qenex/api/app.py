@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
+from prometheus_client import CollectorRegistry
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from qenex.api import problems
-from qenex.api.admission import Admission, OwnersOnly
+from qenex.api.admission import Admission
 from qenex.api.authentication import Authentication
 from qenex.api.cursors import Cursors
 from qenex.api.desks import Desk, Desks
@@ -28,12 +29,12 @@ from qenex.errors import InternalError, InvalidParameter, MethodNotAllowed, Qene
 from qenex.principals import Action
 
 if TYPE_CHECKING:
-    from qenex.api.admission import Policies
     from qenex.api.authentication import Credentials
     from qenex.api.backend import Backend
     from qenex.api.exchange import Scope
     from qenex.api.gateway import Handler
     from qenex.assets import Assets
+    from qenex.services.access import Access
 
 
 class Application:
@@ -44,9 +45,10 @@ class Application:
         desks: Desks,
         token: str,
         assets: Assets,
+        access: Access,
         *,
-        policies: Policies | None = None,
         credentials: Credentials | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         """Wires it.
 
@@ -54,14 +56,17 @@ class Application:
             desks: what is needed of each book.
             token: the owner credential of the first.
             assets: what ledger numbers stand for.
-            policies: decide what somebody may; without any only owners may do something.
+            access: decides what somebody may.
             credentials: all but the owner's of the first book.
+            registry: of what is counted.
         """
         main = desks.main
         self.desks = desks
-        self.metrics = HttpMetrics(lambda: main.combiner.rows_waiting, lambda: float(main.up()))
+        self.metrics = HttpMetrics(
+            lambda: main.combiner.rows_waiting, lambda: float(main.up()), registry or CollectorRegistry()
+        )
         self.authentication = Authentication(token, main.find_book, credentials)
-        self.admission = Admission(policies or OwnersOnly())
+        self.admission = Admission(access, lambda _: True)
         cursors = Cursors(token.encode("ascii"))
         self.streams = Streams(self.authentication, self.admission, desks, assets, cursors)
         self.fastapi = _fastapi(Routes(desks, assets, cursors).router(), StreamRoutes(self.streams, assets).router())
@@ -81,9 +86,12 @@ class Application:
         self.admission.admit(principal, principal.book, Action.METRICS_READ)
 
     @classmethod
-    def over(cls, backend: Backend, token: str, assets: Assets) -> Application:
+    def over(
+        cls, backend: Backend, token: str, assets: Assets, access: Access, registry: CollectorRegistry
+    ) -> Application:
         """The application over a connection to an engine."""
-        return cls(Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up)), token, assets)
+        desks = Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up))
+        return cls(desks, token, assets, access, registry=registry)
 
 
 def _fastapi(*routers: APIRouter) -> FastAPI:

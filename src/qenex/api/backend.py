@@ -17,6 +17,7 @@ from qenex.client.async_connection import AsyncConnection
 from qenex.client.protocol import WRITES, Operation
 from qenex.client.session import Session
 from qenex.errors import (
+    ClientClosed,
     ConnectionFailed,
     EngineUnreachable,
     Forbidden,
@@ -99,6 +100,11 @@ class Backend:
         except (ConnectionFailed, ShuttingDown, UnknownOutcome):
             self._away()
             raise
+        except ClientClosed as error:
+            # The engine was found at another address meanwhile. What was sent to the old one may have happened there.
+            if operation in WRITES:
+                raise UnknownOutcome("The engine has moved while it was asked.") from error
+            raise EngineUnreachable("It has moved.") from error
         except (Unauthenticated, Forbidden, WrongBook) as error:
             # It is this process that the engine does not let in, not whoever asked us.
             self._away()

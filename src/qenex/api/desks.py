@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
+from qenex.api.admission import account_of
 from qenex.api.combiner import Combiner
 from qenex.api.ledger import Ledger
 from qenex.api.refusals import Keys
 from qenex.client.protocol import Operation
 from qenex.errors import EngineUnreachable
+from qenex.kernel import BATCH_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     import numpy as np
     from numpy.typing import NDArray
 
     from qenex.api.ledger import Call
     from qenex.client.session import Reply
+    from qenex.services.access import Account
 
-OWNERS_MAX: Final = 262_144
-"""Accounts whose owning party a desk remembers; it never changes."""
+KNOWN_MAX: Final = 65_536
+"""Accounts of which a desk remembers what never changes."""
 
 
 class Desk:
@@ -44,7 +47,7 @@ class Desk:
         self.ledger = Ledger(call, book)
         self.combiner = Combiner(send)
         self.keys = Keys()
-        self._owners: OrderedDict[int, int] = OrderedDict()
+        self._known: OrderedDict[int, Account] = OrderedDict()
 
     @property
     def book(self) -> bytes:
@@ -65,29 +68,18 @@ class Desk:
             await self.ledger.status()
         return self._book()
 
-    def remember(self, account: bytes) -> int:
-        """Keeps whose an account is, given its row; returns its party, 0 for none."""
-        account_id = int.from_bytes(account[:16], "little")
-        party = party_of(account)
-        self._owners[account_id] = party
-        if len(self._owners) > OWNERS_MAX:
-            self._owners.popitem(last=False)
-        return party
-
-    async def owners(self, account_ids: Iterable[int]) -> dict[int, int | None]:
-        """The party that owns each account: 0 for nobody's, `None` where there is no such account."""
+    async def sides(self, account_ids: Iterable[int]) -> dict[int, Account]:
+        """Whose accounts are and of what kind, which never changes; those that there are."""
         wanted = dict.fromkeys(account_ids)
-        unknown: Sequence[int] = [account_id for account_id in wanted if account_id not in self._owners]
-        if unknown:
-            rows = await self.ledger.lookup_accounts(unknown)
-            found = {account_id: self.remember(row) for account_id, row in rows.items()}
-            return {account_id: found.get(account_id, self._owners.get(account_id)) for account_id in wanted}
-        return {account_id: self._owners[account_id] for account_id in wanted}
-
-
-def party_of(account: bytes) -> int:
-    """The party that owns an account (`user_data_128` of its row); 0 is nobody's."""
-    return int.from_bytes(account[80:96], "little")
+        known = {account_id: self._known[account_id] for account_id in wanted if account_id in self._known}
+        unknown = [account_id for account_id in wanted if account_id not in known]
+        for first in range(0, len(unknown), BATCH_MAX):
+            rows = await self.ledger.lookup_accounts(unknown[first : first + BATCH_MAX])
+            known.update({account_id: account_of(row) for account_id, row in rows.items()})
+        self._known.update(known)
+        while len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+        return known
 
 
 class Desks:

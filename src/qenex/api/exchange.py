@@ -14,7 +14,7 @@ from qenex.errors import BodyTooLarge, InvalidIdempotencyKey, MalformedRequest, 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, MutableMapping
 
-    from qenex.api.admission import Admission
+    from qenex.api.admission import Admission, What
     from qenex.api.desks import Desk
     from qenex.api.strict_json import Value
     from qenex.principals import Action, Principal
@@ -61,15 +61,23 @@ class Exchange:
     @property
     def view(self) -> View:
         """What it can read."""
-        return View(self.desk, self.principal)
+        return View(self.desk, self.principal, self.admission)
 
-    def admit(self, action: Action) -> bytes:
+    def check(self, action: Action) -> None:
+        """Checks book and scope, where what it is done to is not known yet.
+
+        Raises:
+            Forbidden: the principal may not do this, whatever it is done to.
+        """
+        self.admission.check(self.principal, self.desk.book, action)
+
+    def admit(self, action: Action, what: What = None) -> bytes:
         """Admits the principal to an action; the digest of the decision.
 
         Raises:
             Forbidden: it may not do this.
         """
-        return self.admission.admit(self.principal, self.desk.book, action)
+        return self.admission.admit(self.principal, self.desk.book, action, what)
 
     async def json(self, *, bytes_max: int = BODY_BYTES_MAX, values_max: int = BODY_VALUES_MAX) -> tuple[Value, bytes]:
         """The body, read as strict JSON, and as it came.

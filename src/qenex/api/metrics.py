@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
-    CollectorRegistry,
     Counter,
     Gauge,
     GCCollector,
@@ -21,6 +20,8 @@ from qenex.errors import MethodNotAllowed, QenexError, RouteNotFound
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from prometheus_client import CollectorRegistry
+
     from qenex.api.exchange import Receive, Scope, Send
 
 MEDIA_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
@@ -31,14 +32,17 @@ BUCKETS_S: Final = (0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.
 class HttpMetrics:
     """Requests by route and status, their latency, and what waits."""
 
-    def __init__(self, rows_waiting: Callable[[], float], engine_up: Callable[[], float]) -> None:
+    def __init__(
+        self, rows_waiting: Callable[[], float], engine_up: Callable[[], float], registry: CollectorRegistry
+    ) -> None:
         """Makes the collectors.
 
         Args:
             rows_waiting: transfers that no frame has taken yet.
             engine_up: 1 while there is a connection to the engine, else 0.
+            registry: that the page shows.
         """
-        self.registry = CollectorRegistry()
+        self.registry = registry
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
         self._requests = Counter(

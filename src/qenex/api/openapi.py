@@ -10,11 +10,15 @@ import sys
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from fastapi.openapi.utils import get_openapi
+from prometheus_client import CollectorRegistry
 
+from qenex import bootstrap
+from qenex.adapters.policy_alarm import PolicyAlarm
 from qenex.api import models, problems
 from qenex.api.authentication import OPEN
 from qenex.assets import Assets
 from qenex.errors import EngineUnreachable
+from qenex.settings import Settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -80,7 +84,8 @@ def text() -> str:
     async def nowhere(*_: object, **__: object) -> NoReturn:
         raise EngineUnreachable
 
-    application = Application(Desks(Desk(nowhere, bytes, bool)), "", Assets())
+    access = bootstrap.access(Settings.load(), PolicyAlarm(CollectorRegistry()))
+    application = Application(Desks(Desk(nowhere, bytes, bool)), "", Assets(), access)
     return json.dumps(document(application.fastapi), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

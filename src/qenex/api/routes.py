@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from qenex.api import accounts, fields, journal_context, listings, models, times, transfers
+from qenex.api.admission import account_of
 from qenex.api.fields import Wrong
 from qenex.api.listings import LIMIT_DEFAULT, LIMIT_MAX, Order, Page
 from qenex.api.problems import RETRY_AFTER_S
@@ -172,7 +173,7 @@ class Routes:
             ledger.id_from_key(exchange.principal.id, key, 0) if key is not None else ledger.new_id()
         )
         row = accounts.row(wanted, account_id)
-        decision = exchange.admit(Action.ACCOUNTS_WRITE)
+        decision = exchange.admit(Action.ACCOUNTS_WRITE, account_of(row.tobytes()))
         context = journal_context.frame(journal_context.of(exchange.principal), [sha256(body).digest()], [decision])
         with keys.claimed(account_id, row.tobytes(), key) as remember:
             timestamp_ns, number = await ledger.create_account(row, context)

@@ -46,12 +46,12 @@ class Needs:
         self.action = action
 
     def __call__(self, request: Request) -> None:
-        """Admits the caller.
+        """Checks the caller's book and scope; what the policies say depends on what the route works on.
 
         Raises:
             Forbidden: it may not do this.
         """
-        exchange_of(request).admit(self.action)
+        exchange_of(request).check(self.action)
 
 
 def exchange_of(request: Request) -> Exchange:

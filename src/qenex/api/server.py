@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 import uvloop
+from prometheus_client import CollectorRegistry
 
 from qenex import bootstrap, parent
+from qenex.adapters.policy_alarm import PolicyAlarm
 from qenex.api import protocol
 from qenex.api.app import Application
 from qenex.api.backend import Backend
@@ -83,7 +85,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 async def _serve(settings: Settings, token: str, http: socket.socket, metrics: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     backend = Backend(partial(find_address, home=settings.home), token)
-    application = Application.over(backend, token, Assets())
+    registry = CollectorRegistry()
+    access = bootstrap.access(settings, PolicyAlarm(registry))
+    application = Application.over(backend, token, Assets(), access, registry)
     # On loopback only this machine can ask; elsewhere metrics are as confidential as everything else.
     guard = None if _is_loopback(settings.host) else application.admit_to_metrics
     page = MetricsPage(application.metrics, application.desks.main.ledger.metrics, guard)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from qenex.api import journal_context, times
+from qenex.api.admission import Move
 from qenex.api.fields import amount, boolean, members
 from qenex.api.problems import problem
 from qenex.api.refusals import TRANSFER_ID_USED, explain
@@ -52,6 +53,7 @@ from qenex.errors import (
 )
 from qenex.kernel import BATCH_MAX, CreateTransferStatus, TransferFlags
 from qenex.principals import Action
+from qenex.services.access import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -101,7 +103,8 @@ class Transactions:
         value, body = await self._exchange.json()
         fields = members(value, "", SINGLE_FIELDS, ROW_NEEDED)
         transfer = wanted(fields, "", self._assets)
-        return await self._settle(transfer, body, optimize=fields.get("optimize", False))
+        decision = await self._admit([transfer])
+        return await self._settle(transfer, body, decision, optimize=fields.get("optimize", False))
 
     async def post(self, pending_id: int) -> Answer:
         """Posts a hold: all of it, or the amount that the body says."""
@@ -109,7 +112,7 @@ class Transactions:
         fields = members(value, "", _POST_FIELDS, ())
         minor = FULL_AMOUNT
         if "amount" in fields:
-            pending = (await self._ledger.lookup_transfers([pending_id])).get(pending_id)
+            pending = (await self._exchange.view.transfers([pending_id])).get(pending_id)
             if pending is None:
                 raise PendingTransferNotFound(pending_id)
             minor = amount_minor(fields["amount"], asset_of(pending, self._assets), "")
@@ -117,14 +120,16 @@ class Transactions:
                 # To the kernel this number means all of it; whoever writes it means the number.
                 raise ExceedsPendingTransferAmount(pending_id)
         transfer = _second_phase(pending_id, TransferFlags.POST_PENDING_TRANSFER, minor)
-        return await self._settle(transfer, body, optimize=fields.get("optimize", False))
+        decision = await self._admit_end(pending_id, Phase.POST, minor)
+        return await self._settle(transfer, body, decision, optimize=fields.get("optimize", False))
 
     async def void(self, pending_id: int) -> Answer:
         """Releases a hold."""
         value, body = await self._exchange.json()
         fields = members(value, "", _VOID_FIELDS, ())
         transfer = _second_phase(pending_id, TransferFlags.VOID_PENDING_TRANSFER, 0)
-        return await self._settle(transfer, body, optimize=fields.get("optimize", False))
+        decision = await self._admit_end(pending_id, Phase.VOID, FULL_AMOUNT)
+        return await self._settle(transfer, body, decision, optimize=fields.get("optimize", False))
 
     async def create_many(self) -> Answer:
         """A batch: each transfer on its own, or all as one."""
@@ -135,7 +140,7 @@ class Transactions:
         if atomic:
             for transfer in transfers[:-1]:
                 transfer.flags |= TransferFlags.LINKED
-        decision = self._exchange.admit(Action.TRANSFERS_WRITE)
+        decision = await self._admit(transfers)
         key = self._exchange.idempotency_key()
         self._name(transfers, key)
         sent = [transfer.pack() for transfer in transfers]
@@ -154,9 +159,8 @@ class Transactions:
             return await self._chain_failed(transfers, sent, outcome, key, optimize=optimize)
         return _batch_answer(await self._results(transfers, sent, outcome, key), outcome, asked=optimize)
 
-    async def _settle(self, transfer: Wanted, body: bytes, *, optimize: bool) -> Answer:
+    async def _settle(self, transfer: Wanted, body: bytes, decision: bytes, *, optimize: bool) -> Answer:
         """Sends one transfer and answers with what became of it."""
-        decision = self._exchange.admit(Action.TRANSFERS_WRITE)
         key = self._exchange.idempotency_key()
         self._name([transfer], key)
         sent = transfer.pack()
@@ -180,6 +184,32 @@ class Transactions:
         if status == _EXISTS:
             headers.append(_REPLAYED)
         return _answer(201, reply, headers)
+
+    async def _admit(self, transfers: Sequence[Wanted]) -> bytes:
+        """Asks whether the principal may move all this; the digest of the decision."""
+        exchange = self._exchange
+        moves = [
+            Move(
+                transfer.debit_account_id,
+                transfer.credit_account_id,
+                transfer.asset.number if transfer.asset is not None else 0,
+                transfer.amount_minor,
+                Phase.HOLD if transfer.flags & TransferFlags.PENDING else Phase.SINGLE,
+            )
+            for transfer in transfers
+        ]
+        return await exchange.admission.admit_moves(self._principal, exchange.desk, Action.TRANSFERS_WRITE, moves)
+
+    async def _admit_end(self, pending_id: int, phase: Phase, minor: int) -> bytes:
+        """Asks whether the principal may end a hold so: with its accounts, and its amount where it posts all."""
+        exchange = self._exchange
+        rows = await self._ledger.lookup_transfers([pending_id])
+        # Of a hold that there is not, nobody owns the accounts: who may not post others' holds learns nothing.
+        hold = rows.get(pending_id, bytes(128))
+        amount = int.from_bytes(hold[48:64], "little") if minor == FULL_AMOUNT else minor
+        sides = (int.from_bytes(hold[16:32], "little"), int.from_bytes(hold[32:48], "little"))
+        moves = [Move(*sides, int.from_bytes(hold[112:116], "little"), amount, phase)]
+        return await exchange.admission.admit_moves(self._principal, exchange.desk, Action.TRANSFERS_WRITE, moves)
 
     def _submit(self, rows: bytes, body: bytes, decision: bytes, *, optimize: bool) -> Awaitable[Outcome]:
         context, digest = journal_context.of(self._principal), sha256(body).digest()

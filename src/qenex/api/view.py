@@ -9,17 +9,21 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING, Final
 
+from qenex.api.admission import account_of
 from qenex.api.trial_balance import trial_balance
 from qenex.client.protocol import Operation
 from qenex.errors import AccountNotFound, InvalidParameter, TransferNotFound
+from qenex.principals import Action
+from qenex.services.access import Account, Party, Transfer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import Any
 
     import numpy as np
     from numpy.typing import NDArray
 
+    from qenex.api.admission import Admission
     from qenex.api.desks import Desk
     from qenex.assets import Assets
     from qenex.principals import Principal
@@ -32,12 +36,12 @@ _TIMESTAMP: Final = slice(120, 128)
 class View:
     """One principal's view of its book."""
 
-    __slots__ = ("_desk", "_party")
+    __slots__ = ("_admission", "_desk", "_party", "_principal")
 
-    def __init__(self, desk: Desk, principal: Principal) -> None:
-        """Takes the desk of the principal's book."""
-        self._desk = desk
-        # A customer without a party owns nothing; no account has the party of all bits set by accident.
+    def __init__(self, desk: Desk, principal: Principal, admission: Admission) -> None:
+        """Takes the desk of the principal's book, and what decides."""
+        self._desk, self._principal, self._admission = desk, principal, admission
+        # A customer without a party owns nothing: party 0 is nobody's.
         self._party = (principal.party or 0) if principal.kind == "customer" else None
 
     @property
@@ -57,11 +61,14 @@ class View:
         return row
 
     async def accounts(self, account_ids: Sequence[int]) -> dict[int, bytes]:
-        """Rows of accounts, those that there are."""
+        """Rows of accounts, those that there are.
+
+        Raises:
+            Forbidden: the principal may read none at all.
+        """
+        self._check(Action.ACCOUNTS_READ)
         rows = await self._desk.ledger.lookup_accounts(account_ids)
-        if self._party is None:
-            return rows
-        return {account_id: row for account_id, row in rows.items() if self._owns(self._desk.remember(row))}
+        return {account_id: row for account_id, row in rows.items() if self._shows_account(row)}
 
     async def transfer(self, reference: int | bytes, shown: str) -> bytes:
         """A transfer's row, by id or hash; `shown` is how it was asked for.
@@ -69,6 +76,7 @@ class View:
         Raises:
             TransferNotFound: there is none, or not for this principal.
         """
+        self._check(Action.TRANSFERS_READ)
         ledger = self._desk.ledger
         if isinstance(reference, bytes):
             row = await ledger.lookup_hash(reference)
@@ -78,30 +86,78 @@ class View:
             raise TransferNotFound(shown)
         return row
 
+    async def transfers(self, transfer_ids: Sequence[int]) -> dict[int, bytes]:
+        """Rows of transfers, those that there are."""
+        self._check(Action.TRANSFERS_READ)
+        rows = await self._desk.ledger.lookup_transfers(transfer_ids)
+        shown = await self.visible(list(rows.values()))
+        return {transfer_id: row for (transfer_id, row), is_shown in zip(rows.items(), shown, strict=True) if is_shown}
+
     async def visible(self, transfers: Sequence[bytes]) -> list[bool]:
         """Whether each transfer exists for this principal, in order."""
-        if self._party is None:
-            return [True] * len(transfers)
-        sides = [(_id(row, 16), _id(row, 32)) for row in transfers]
-        owners = await self._desk.owners(account_id for pair in sides for account_id in pair)
-        return [self._owns(owners[debit]) or self._owns(owners[credit]) for debit, credit in sides]
+        book, action = self._desk.book, Action.TRANSFERS_READ
+        sample = Transfer(Account(0), Account(0), 0, 0)
+        sides: dict[int, Account] = {}
+        if self._admission.looks_at_accounts(self._principal, book, action, sample):
+            sides = await self._desk.sides(side for row in transfers for side in (_id(row, 16), _id(row, 32)))
+        return [
+            self._admission.allows(
+                self._principal,
+                book,
+                action,
+                Transfer(
+                    sides.get(_id(row, 16)) or Account(_id(row, 16)),
+                    sides.get(_id(row, 32)) or Account(_id(row, 32)),
+                    int.from_bytes(row[112:116], "little"),
+                    _id(row, 48),
+                ),
+            )
+            for row in transfers
+        ]
 
     async def query_accounts(self, values: Mapping[str, int], limit: int, newest: bool) -> list[bytes]:  # noqa: FBT001
-        """Rows of accounts by their fields."""
+        """Rows of accounts by their fields.
+
+        Raises:
+            Forbidden: the principal may not list them.
+        """
+        self._admit(Action.ACCOUNTS_READ)
         if self._party is not None:
             if not self._party or values.get("user_data_128", self._party) != self._party:
                 return []
             values = {**values, "user_data_128": self._party}
-        return _rows(await self._desk.ledger.query(Operation.QUERY_ACCOUNTS, values, limit=limit, newest=newest))
+
+        async def ask(values: Mapping[str, int], limit: int, newest: bool) -> list[bytes]:  # noqa: FBT001
+            return _rows(await self._desk.ledger.query(Operation.QUERY_ACCOUNTS, values, limit=limit, newest=newest))
+
+        async def show(rows: list[bytes]) -> list[bool]:
+            return [self._shows_account(row) for row in rows]
+
+        if not self._admission.names_accounts(self._principal, self._desk.book, Action.ACCOUNTS_READ, Account(0)):
+            return await ask(values, limit, newest)
+        return await _shown(ask, show, values, limit, newest)
 
     async def query_transfers(self, values: Mapping[str, int], limit: int, newest: bool) -> list[bytes]:  # noqa: FBT001
         """Rows of transfers by their fields.
 
         Raises:
+            Forbidden: the principal may not list them.
             InvalidParameter: a customer has so many accounts that they must be asked for one by one.
         """
-        if self._party is None:
+        self._admit(Action.TRANSFERS_READ)
+        if self._party is not None:
+            return await self._of_party(values, limit, newest)
+
+        async def ask(values: Mapping[str, int], limit: int, newest: bool) -> list[bytes]:  # noqa: FBT001
             return _rows(await self._desk.ledger.query(Operation.QUERY_TRANSFERS, values, limit=limit, newest=newest))
+
+        sample = Transfer(Account(0), Account(0), 0, 0)
+        if not self._admission.names_accounts(self._principal, self._desk.book, Action.TRANSFERS_READ, sample):
+            return await ask(values, limit, newest)
+        return await _shown(ask, self.visible, values, limit, newest)
+
+    async def _of_party(self, values: Mapping[str, int], limit: int, newest: bool) -> list[bytes]:  # noqa: FBT001
+        """Transfers of all accounts of a party, as one list."""
         accounts = await self.query_accounts({}, ACCOUNTS_MERGED_MAX + 1, newest=False)
         if len(accounts) > ACCOUNTS_MERGED_MAX:
             raise InvalidParameter(
@@ -133,11 +189,45 @@ class View:
         return await self._desk.ledger.balance_at(account_ids, timestamp_ns)
 
     async def trial_balance(self, assets: Assets) -> dict[str, Any]:
-        """Sums of all accounts per asset; not for customers, which admission sees to."""
+        """Sums of all accounts per asset.
+
+        Raises:
+            Forbidden: the principal may not see sums over accounts that are not its own.
+        """
+        self._admission.admit(self._principal, self._desk.book, Action.REPORTS_READ)
         return await trial_balance(self._desk.ledger, assets)
 
-    def _owns(self, party: int | None) -> bool:
-        return self._party is None or bool(party and party == self._party)
+    def _check(self, action: Action) -> None:
+        self._admission.check(self._principal, self._desk.book, action)
+
+    def _admit(self, action: Action) -> None:
+        """To a list of everything, or of everything of the principal's party."""
+        what = None if self._party is None else Party(self._party)
+        self._admission.admit(self._principal, self._desk.book, action, what)
+
+    def _shows_account(self, row: bytes) -> bool:
+        return self._admission.allows(self._principal, self._desk.book, Action.ACCOUNTS_READ, account_of(row))
+
+
+async def _shown(
+    ask: Callable[[Mapping[str, int], int, bool], Awaitable[list[bytes]]],
+    show: Callable[[list[bytes]], Awaitable[list[bool]]],
+    values: Mapping[str, int],
+    limit: int,
+    newest: bool,  # noqa: FBT001
+) -> list[bytes]:
+    """So many rows of those that are shown: it is asked on until there are, or there are no more."""
+    found: list[bytes] = []
+    while True:
+        rows = await ask(values, limit, newest)
+        found += [row for row, is_shown in zip(rows, await show(rows), strict=True) if is_shown]
+        if len(found) >= limit or len(rows) < limit:
+            return found[:limit]
+        last_ns = _timestamp(rows[-1])
+        values = {**values, "timestamp_max": last_ns - 1} if newest else {**values, "timestamp_min": last_ns + 1}
+        # To the engine a last time of 0 is to the end, and a first one behind the last is nothing.
+        if last_ns == 1 and newest:
+            return found
 
 
 def _rows(reply: Any) -> list[bytes]:  # noqa: ANN401  # a Reply; its rows are of any kind

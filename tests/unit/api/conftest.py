@@ -5,12 +5,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import numpy as np
 import pytest
+from prometheus_client import CollectorRegistry
 
+from qenex import bootstrap
+from qenex.adapters.policy_alarm import PolicyAlarm
 from qenex.api.app import Application
 from qenex.api.desks import Desk, Desks
 from qenex.assets import Assets
@@ -18,6 +22,7 @@ from qenex.client.protocol import REQUEST_ROWS, WRITES, Operation, Position
 from qenex.client.session import Reply
 from qenex.errors import Unauthenticated
 from qenex.kernel import Ledger
+from qenex.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
     from qenex.errors import EngineError
     from qenex.principals import Principal
+    from qenex.services.access import Access
 
 TOKEN = "qnx_owner_" + "5a" * 32
 BOOK = bytes(range(16))
@@ -120,6 +126,12 @@ class Api:
         return str(answer.json()["posted"])
 
 
+@lru_cache
+def shipped_policies() -> Access:
+    """The policies of a home without books of its own, compiled once."""
+    return bootstrap.access(Settings.load(), PolicyAlarm(CollectorRegistry()))
+
+
 @pytest.fixture
 def memory_engine() -> MemoryEngine:
     return MemoryEngine()
@@ -142,7 +154,7 @@ async def restarted(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
 async def _application(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
     register = Register()
     desks = Desks(Desk(memory_engine.call, lambda: BOOK, lambda: True))
-    application = Application(desks, TOKEN, Assets(), credentials=register)
+    application = Application(desks, TOKEN, Assets(), shipped_policies(), credentials=register)
     transport = httpx.ASGITransport(application.gateway)
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url="http://qenex", headers=headers) as http:

@@ -257,6 +257,8 @@ ELSEWHERE = {
     ),
     *("credential_missing", "credential_exposed", "book_locked", "book_damaged", "storage_failed"),
     *("book_missing", "book_exists", "backup_unusable"),
+    # Of pages that open a stream (tests/integration/test_stream.py), and of files of policies.
+    *("origin_refused", "invalid_policies", "policy_tests_failed"),
     *(code for code, kind in BY_CODE.items() if issubclass(kind, errors.CommandError)),
     # The door says the same before the kernel can: ids and accounts of 0 and 2^128-1, assets that are none.
     *("id_must_not_be_zero", "id_must_not_be_int_max", "ledger_must_not_be_zero"),

@@ -58,9 +58,10 @@ class StreamRoutes:
     ) -> Response:
         """What happened, oldest first; `position` is where to go on, here or in the stream."""
         exchange = exchange_of(request)
-        wanted = topics.read(topic, exchange.view.party, self._assets)
+        view = self._streams.view(exchange.desk, exchange.principal)
+        wanted = topics.read(topic, view.party, self._assets)
         if wanted.kind == "accounts":
-            await exchange.view.account(wanted.number)
+            await view.account(wanted.number)
         positions = self._streams.hub(exchange.desk).positions
         reached_ns = positions.open(after) if after is not None else 0
         found: list[Event] = []
@@ -85,6 +86,7 @@ class StreamRoutes:
     async def create_ticket(self, request: Request) -> Response:
         """A ticket that opens a stream once, within 30 s, where a page should not handle a credential."""
         exchange = exchange_of(request)
+        self._streams.view(exchange.desk, exchange.principal)
         until_ns = time.time_ns() + int(TICKET_S * 1_000_000_000)
         reply = {
             "ticket": self._streams.tickets.give(exchange.principal),

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from qenex.api.stream.hub import Hub, Positions
-from qenex.errors import OriginRefused, QenexError, RouteNotFound, TooManyConnections, Unauthenticated
+from qenex.api.view import View
+from qenex.errors import Forbidden, OriginRefused, QenexError, RouteNotFound, TooManyConnections, Unauthenticated
+from qenex.principals import Action
+from qenex.services.access import Account, Party
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -101,6 +104,21 @@ class Streams:
         if hub is None:
             hub = self._hubs[desk.book] = Hub(desk.ledger, self.assets, Positions(self._cursors, desk.book))
         return hub
+
+    def view(self, desk: Desk, principal: Principal) -> View:
+        """What somebody hears through.
+
+        Raises:
+            Forbidden: it may hear nothing, or policies tell accounts apart for it: an event shows both its accounts.
+        """
+        view = View(desk, principal, self.admission)
+        what = None if view.party is None else Party(view.party)
+        self.admission.admit(principal, desk.book, Action.EVENTS_READ, what)
+        if view.party is None and self.admission.names_accounts(principal, desk.book, Action.EVENTS_READ, Account(0)):
+            raise Forbidden(
+                "Policies of the book tell accounts apart for your role, and an event shows both its accounts."
+            )
+        return view
 
     @property
     def connections(self) -> int:

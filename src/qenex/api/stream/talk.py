@@ -10,9 +10,7 @@ from qenex.api.fields import Wrong, members
 from qenex.api.stream import topics
 from qenex.api.stream.hub import Subscription
 from qenex.api.strict_json import decode
-from qenex.api.view import View
 from qenex.errors import InternalError, InvalidField, MissingField, QenexError, Unauthenticated
-from qenex.principals import Action
 
 if TYPE_CHECKING:
     from qenex.api.stream.socket import Socket
@@ -98,7 +96,7 @@ class Talk:
             principal = streams.tickets.take(given["ticket"])
         else:
             principal = await streams.authentication.bearer(given["credential"], self._socket.peer)
-        streams.admission.admit(principal, streams.desks.of(principal.book).book, Action.EVENTS_READ)
+        streams.view(streams.desks.of(principal.book), principal)
         self.principal = principal
         self._socket.tell({"type": "authenticated", "principal": principal.id, "book": principal.book.hex()})
 
@@ -108,8 +106,7 @@ class Talk:
         given = members(value, "", {"type": _text, "topics": _texts, "after": _text}, ("type", "topics"))
         streams = self._streams
         desk = streams.desks.of(self.principal.book)
-        streams.admission.admit(self.principal, desk.book, Action.EVENTS_READ)
-        view = View(desk, self.principal)
+        view = streams.view(desk, self.principal)
         wanted = [topics.read(text, view.party, streams.assets) for text in given["topics"]]
         for topic in wanted:
             if topic.kind == "accounts":

@@ -107,6 +107,11 @@ class Access:
         policies = self._of(target.book)
         return isinstance(policies, PolicySet) and policies.looks_at_accounts(principal, action, kind_of(target))
 
+    def names_accounts(self, principal: Principal, action: Action, target: Target) -> bool:
+        """Whether a decision on such a target can be another for another account of the same asset."""
+        policies = self._of(target.book)
+        return isinstance(policies, PolicySet) and policies.names_accounts(principal, action, kind_of(target))
+
     def capability(
         self, principal: Principal, ledgers: Iterable[int] | None = None, *, is_live: bool = True
     ) -> Capability | None:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from qenex.services.access.messages import Decision
-from qenex.services.access.rules.questions import OF_ACCOUNTS, Reader, Unknown, facts_of, kind_of, refusal
+from qenex.services.access.rules.questions import (
+    NAMES_ACCOUNTS,
+    OF_ACCOUNTS,
+    Reader,
+    Unknown,
+    facts_of,
+    kind_of,
+    refusal,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -56,6 +64,10 @@ class PolicySet:
     def looks_at_accounts(self, principal: Principal, action: Action, kind: str) -> bool:
         """Whether a policy that can apply asks whose an account is or what kind of account it is."""
         return not OF_ACCOUNTS.isdisjoint(self.facts(principal, action, kind))
+
+    def names_accounts(self, principal: Principal, action: Action, kind: str) -> bool:
+        """Whether a policy that can apply tells accounts of the same asset apart, by whatever."""
+        return not NAMES_ACCOUNTS.isdisjoint(self.facts(principal, action, kind))
 
     def decide(self, principal: Principal, action: Action, target: Target) -> tuple[Decision, str]:
         """The decision, and a complaint for the alarm where it could not be made; it is a denial then."""
