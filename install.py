@@ -55,6 +55,11 @@ def missing(*, dev: bool) -> list[str]:
             (["node", "--version"], NODE_AT_LEAST, "Node.js: https://nodejs.org"),
             (["curl", "--version"], (7, 82), "curl, for the README's tour: apt-get install curl"),
             (["strace", "--version"], (5,), "strace, for the tests that inject faults: apt-get install strace"),
+            (
+                ["redis-server", "--version"],
+                (6, 2),
+                "Redis, for the tests of shared limits: apt-get install redis-server",
+            ),
         ]
     for command, at_least, help_text in wanted:
         found = version_of(command)
@@ -154,8 +159,9 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only say what is missing")
     asked = parser.parse_args()
     try:
-        if asked.dev and not asked.check and shutil.which("strace") is None:
-            apt_install(["strace"])
+        if asked.dev and not asked.check:
+            programs = {"strace": "strace", "redis-server": "redis-server"}
+            apt_install([package for program, package in programs.items() if shutil.which(program) is None])
         require(missing(dev=asked.dev))
         if asked.check:
             say("nothing is missing")

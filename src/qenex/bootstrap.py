@@ -13,13 +13,18 @@ from typing import TYPE_CHECKING
 
 from qenex.client.credentials import check_ours
 from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
+from qenex.limits import LocalLimits
+from qenex.limits.configured import policy
 from qenex.settings import Settings, template
+from qenex.telemetry.tracing import Tracer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qenex.adapters.redis import RedisLimits
     from qenex.services.access import Access
     from qenex.services.access.ports import Alarm
+    from qenex.telemetry.exporter import Exporter
 
 TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no credential
 """Owner credentials begin with it, so that scanners for leaked secrets can know one when they see it."""
@@ -221,3 +226,30 @@ def _file(path: Path, content: str) -> bool:
     finally:
         os.close(folder)
     return True
+
+
+def limits(settings: Settings) -> LocalLimits | RedisLimits:
+    """The limits of this process, or, where a Redis is named, those that it shares with the other nodes."""
+    whole = policy(settings)
+    if not settings.redis_url:
+        return LocalLimits(whole, settings.limit_entries)
+    # Loaded where it is wanted: it would be half the time that a command takes to start.
+    from qenex.adapters.redis import RedisLimits
+
+    return RedisLimits(settings.redis_url, whole, settings.nodes, settings.limit_entries)
+
+
+def tracer(settings: Settings, service: str) -> tuple[Tracer, Exporter | None]:
+    """Begins traces; and sends them, where a collector is named, until the exporter is closed.
+
+    Args:
+        settings: of the instance.
+        service: how this process calls itself, such as `qenex-http`.
+    """
+    if not settings.otlp_endpoint:
+        return Tracer(None, 0), None
+    from qenex.telemetry.exporter import Exporter
+
+    resource = {"service.name": service, "service.instance.id": secrets.token_hex(8)}
+    exporter = Exporter(settings.otlp_endpoint, resource)
+    return Tracer(exporter, settings.trace_sample), exporter

@@ -11,7 +11,7 @@ import argparse
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -31,6 +31,8 @@ FILE_NAME = "qenex.toml"
 """The settings file inside the home."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Rate = Annotated[int, Field(ge=1, le=1_000_000)]
+Burst = Annotated[int, Field(ge=1, le=10_000_000)]
 
 
 def _absolute(path: Path) -> Path:
@@ -55,6 +57,32 @@ class Settings(BaseSettings):
     window_bytes: int = Field(
         16 * 1_048_576, ge=1_052_672, le=1_073_741_824, description="Unanswered bytes of one session"
     )
+    limit_credential_rate: Rate = Field(10_000, description="Requests a second of one credential")
+    limit_credential_burst: Burst = Field(20_000, description="Requests at once of one credential after a rest")
+    limit_principal_rate: Rate = Field(10_000, description="Requests a second of one principal")
+    limit_principal_burst: Burst = Field(20_000, description="Requests at once of one principal after a rest")
+    limit_book_rate: Rate = Field(40_000, description="Requests a second of one book")
+    limit_book_burst: Burst = Field(80_000, description="Requests at once of one book after a rest")
+    limit_address_rate: Rate = Field(20_000, description="Requests a second of one peer address (IPv6: of one /64)")
+    limit_address_burst: Burst = Field(40_000, description="Requests at once of one peer address after a rest")
+    limit_failures_rate: Rate = Field(1, description="Failed authentications a second of one peer address")
+    limit_failures_burst: Burst = Field(60, description="Failed authentications at once of one peer address")
+    limit_entries: int = Field(65_536, ge=1, le=16_777_216, description="Callers that each limit remembers at a time")
+    nodes: int = Field(1, ge=1, le=4_096, description="HTTP processes that share the limits")
+    redis_url: str = Field(
+        "",
+        pattern=r"^((rediss?|unix)://.+)?$",
+        repr=False,
+        description="Redis that keeps the limits of all nodes: redis://, rediss:// or unix://",
+    )
+    log_format: Literal["json", "text"] = Field("json", description="Form of the log: json or text")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("warning", description="Least that is logged")
+    otlp_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="Where an OpenTelemetry collector takes traces, such as http://127.0.0.1:4318/v1/traces",
+    )
+    trace_sample: float = Field(0.01, ge=0, le=1, description="Part of the requests that are traced")
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None) -> Settings:
@@ -127,8 +155,13 @@ class Settings(BaseSettings):
         return self.run_folder / "http.json"
 
     def arguments(self) -> list[str]:
-        """The settings as arguments for a process that reads them with `from_arguments`."""
-        return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in type(self).model_fields]
+        """The settings as arguments for a process that reads them with `from_arguments`.
+
+        Those that can hold a secret are left out, for others see the arguments of a process: it finds them as we did,
+        in the variable or the file.
+        """
+        shown = (name for name, field in type(self).model_fields.items() if field.repr)
+        return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in shown]
 
 
 UNTIL_INPUT_ENDS = "--until-input-ends"
@@ -192,4 +225,5 @@ def _complaint(problem: Mapping[str, Any], flags: Mapping[str, object]) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return f"{place}: there is no such setting; there are {', '.join(Settings.model_fields)}"
-    return f"{place}: {problem['input']!r} cannot be used ({field.description}): {problem['msg']}"
+    given = repr(problem["input"]) if field.repr else "what is given"
+    return f"{place}: {given} cannot be used ({field.description}): {problem['msg']}"

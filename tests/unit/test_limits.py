@@ -11,7 +11,10 @@ from qenex.api import combiner, exchange, listings, protocol, strict_json, trans
 from qenex.client import protocol as binary
 from qenex.errors import BY_CODE
 from qenex.kernel import BATCH_MAX, CHANGE_EVENTS_MAX
+from qenex.limits.local import ENTRIES_MAX
+from qenex.limits.rules import BULK_ROWS
 from qenex.settings import Settings
+from qenex.telemetry import exporter, redaction
 
 ROWS = {
     row[0]: row[1:]
@@ -56,6 +59,35 @@ MIB, KIB = 1 << 20, 1 << 10
         ("rows of a page over HTTP", "1,000", listings.LIMIT_MAX == 1_000),
         ("`Idempotency-Key`", "255 visible ASCII characters", exchange.KEY_LENGTH_MAX == 255),
         ("nesting of JSON", "32", strict_json.NESTING_MAX == 32),
+        (
+            "HTTP requests of a credential",
+            "10,000 a second, 20,000 at once",
+            (DEFAULTS["limit_credential_rate"], DEFAULTS["limit_credential_burst"]) == (10_000, 20_000),
+        ),
+        (
+            "HTTP requests of a principal",
+            "10,000 a second, 20,000 at once",
+            (DEFAULTS["limit_principal_rate"], DEFAULTS["limit_principal_burst"]) == (10_000, 20_000),
+        ),
+        (
+            "HTTP requests of a book",
+            "40,000 a second, 80,000 at once",
+            (DEFAULTS["limit_book_rate"], DEFAULTS["limit_book_burst"]) == (40_000, 80_000),
+        ),
+        (
+            "HTTP requests of a peer address (IPv6: of a /64)",
+            "20,000 a second, 40,000 at once",
+            (DEFAULTS["limit_address_rate"], DEFAULTS["limit_address_burst"]) == (20_000, 40_000),
+        ),
+        (
+            "failed authentications of a peer address",
+            "1 a second, 60 at once",
+            (DEFAULTS["limit_failures_rate"], DEFAULTS["limit_failures_burst"]) == (1, 60),
+        ),
+        ("cost of a bulk beyond 1", "1 for each 100 rows", BULK_ROWS == 100),
+        ("callers that each of these limits remembers", "65,536", DEFAULTS["limit_entries"] == ENTRIES_MAX == 65_536),
+        ("spans that wait for the collector of traces", "8,192", exporter.WAITING_MAX == 8_192),
+        ("characters of a text in the log", "16,384", redaction.TEXT_MAX == 16_384),
         ("head of an HTTP request, and what follows a chunked body", "32 KiB", protocol.HEAD_BYTES_MAX == 32 * KIB),
     ],
 )

@@ -119,6 +119,19 @@ def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
     assert from_arguments("x", "y", [*settings.arguments(), "--until-input-ends"]) == (settings, True)
 
 
+def test_a_setting_that_can_hold_a_password_is_shown_to_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QENEX_REDIS_URL", "redis://:hunter2@127.0.0.1:6379/0")
+    settings = Settings.load()
+    assert settings.redis_url.startswith("redis://:hunter2@")
+    assert "hunter2" not in repr(settings)
+    assert "hunter2" not in " ".join(settings.arguments())
+    assert from_arguments("x", "y", settings.arguments()).settings == settings
+    monkeypatch.setenv("QENEX_REDIS_URL", "http://:hunter2@127.0.0.1")
+    with pytest.raises(InvalidSettings, match="variable QENEX_REDIS_URL: what is given cannot be used") as caught:
+        Settings.load()
+    assert "hunter2" not in str(caught.value)
+
+
 def test_a_process_with_wrong_settings_ends_with_two_and_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         from_arguments("x", "y", ["--http-port", "x"])
@@ -130,5 +143,5 @@ def test_every_setting_is_documented_with_its_three_spellings_and_default() -> N
     page = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
         key = "" if name == "home" else f"`{name}` "
-        default = field.default if isinstance(field.default, int) else f"`{field.default}`"
+        default = field.default if isinstance(field.default, int) else f"`{field.default}`" if field.default else "none"
         assert f"| `--{name.replace('_', '-')}` | `QENEX_{name.upper()}` | {key}| {default} |" in page

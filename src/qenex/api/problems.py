@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import msgspec
 
-from qenex.errors import EngineError, QenexError
+from qenex.errors import DependencyUnavailable, EngineError, QenexError, RateLimited
 
 MEDIA_TYPE: Final = "application/problem+json"
 RETRY_AFTER_S: Final = 1
-"""When to try again after an answer 503 or 507 that does not say so itself."""
+"""When to try again after an answer 429, 503 or 507 that does not say so itself."""
 
 _JSON_INTEGER_MAX: Final = 2**53 - 1
 
@@ -47,7 +47,7 @@ def encode(error: QenexError, *, instance: str | None = None) -> tuple[int, list
     ]
     if error.http_status == 401:
         headers.append((b"www-authenticate", b'Bearer realm="qenex"'))
-    if error.http_status in (503, 507):
+    if error.http_status in (429, 503, 507):
         headers.append((b"retry-after", str(_retry_after_s(error)).encode("ascii")))
     if error.http_status == 405:
         headers.append((b"allow", ", ".join(error.values["allow"]).encode("ascii")))
@@ -61,6 +61,8 @@ def at(error: QenexError, pointer: str) -> QenexError:
 
 
 def _retry_after_s(error: QenexError) -> int:
+    if isinstance(error, RateLimited | DependencyUnavailable):
+        return error.retry_after_s
     if isinstance(error, EngineError) and error.retry_after_us:
         return max(1, math.ceil(error.retry_after_us / 1_000_000))
     return RETRY_AFTER_S

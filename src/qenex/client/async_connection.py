@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from qenex.client.connection import CONNECT_TIMEOUT_S, PASSING, give_up_time, retry_wait_s
 from qenex.client.credentials import Address
-from qenex.client.protocol import FrameDecoder, Header
+from qenex.client.protocol import NO_TRACE, FrameDecoder, Header
 from qenex.client.replay import original_results
 from qenex.client.session import Again, Reply, Request, Session
 from qenex.errors import ClientClosed, EngineError
@@ -47,14 +47,20 @@ class AsyncConnection:
         await self._connect()
 
     async def call(
-        self, operation: int, rows: NDArray[np.void] | Bytes, *, linger_us: int = 0, context: bytes = b""
+        self,
+        operation: int,
+        rows: NDArray[np.void] | Bytes,
+        *,
+        linger_us: int = 0,
+        context: bytes = b"",
+        trace: bytes = NO_TRACE,
     ) -> Reply:
         """One request, answered. What `rows` refers to must stay unchanged until then.
 
         Raises:
             EngineError: the engine refuses the request as a whole, or gave no answer in time.
         """
-        reply = await self._submit(Request(operation, rows, linger_us=linger_us, context=context))
+        reply = await self._submit(Request(operation, rows, linger_us=linger_us, context=context, trace=trace))
         if not reply.replayed:
             return reply
         steps = original_results(rows, reply)

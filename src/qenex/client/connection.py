@@ -11,7 +11,7 @@ import time
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from qenex.client.protocol import FrameDecoder
+from qenex.client.protocol import NO_TRACE, FrameDecoder
 from qenex.client.replay import original_results
 from qenex.client.session import Again, Reply, Request, Session
 from qenex.errors import (
@@ -94,14 +94,20 @@ class Connection:
         self._connect()
 
     def call(
-        self, operation: int, rows: NDArray[np.void] | Bytes, *, linger_us: int = 0, context: bytes = b""
+        self,
+        operation: int,
+        rows: NDArray[np.void] | Bytes,
+        *,
+        linger_us: int = 0,
+        context: bytes = b"",
+        trace: bytes = NO_TRACE,
     ) -> Reply:
         """One request, answered.
 
         Raises:
             EngineError: the engine refuses the request as a whole, or gave no answer in time.
         """
-        request = Request(operation, rows, linger_us=linger_us, context=context)
+        request = Request(operation, rows, linger_us=linger_us, context=context, trace=trace)
         answers: list[Reply | EngineError] = []
         self.exchange((request,), lambda _, answer: answers.append(answer))
         (answer,) = answers

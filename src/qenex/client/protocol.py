@@ -44,6 +44,8 @@ WINDOW_MAX: Final = 64
 """Requests that one session may have unanswered, and how far behind its highest a number may lie."""
 NO_SESSION: Final = bytes(16)
 """The session that may only read."""
+NO_TRACE: Final = bytes(16)
+"""The trace of a request that belongs to none."""
 
 _MAGIC: Final = b"QENEXFR1"
 # Every field of section 1 in its order; the checksum of the header follows the 248 bytes.

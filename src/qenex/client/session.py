@@ -20,6 +20,7 @@ from qenex.client.protocol import (
     HEADER_SIZE,
     LINGER_MAX_US,
     NO_SESSION,
+    NO_TRACE,
     REPLY_ROWS,
     REQUEST_ROWS,
     WINDOW_MAX,
@@ -94,21 +95,31 @@ class Request:
 
     __slots__ = (
         *("body_checksum", "body_length", "context_length", "doubtful", "expires", "last_error", "linger_us"),
-        *("number", "operation", "parts", "replayed", "sent", "waiter"),
+        *("number", "operation", "parts", "replayed", "sent", "trace", "waiter"),
     )
 
     def __init__(
-        self, operation: int, rows: NDArray[np.void] | Bytes, *, linger_us: int = 0, context: bytes = b""
+        self,
+        operation: int,
+        rows: NDArray[np.void] | Bytes,
+        *,
+        linger_us: int = 0,
+        context: bytes = b"",
+        trace: bytes = NO_TRACE,
     ) -> None:
         """Takes a request as it is; what `rows` refers to must stay unchanged until the answer.
 
         Raises:
-            InvalidRows: other rows than the operation takes, or an impossible context or linger.
+            InvalidRows: other rows than the operation takes, or an impossible context, linger or trace.
         """
         parts: tuple[Bytes, ...] = (*_context(context), body_of(operation, rows))
         if not 0 <= linger_us <= LINGER_MAX_US:
             raise InvalidRows(f"linger_us is 0 to {LINGER_MAX_US}, not {linger_us}")
+        if len(trace) != len(NO_TRACE):
+            raise InvalidRows(f"a trace id has {len(NO_TRACE)} bytes, not {len(trace)}")
         self.operation, self.parts, self.linger_us, self.context_length = operation, parts, linger_us, len(context)
+        self.trace = trace
+        """The W3C trace id that its entry in the journal will carry, or zeros."""
         self.body_length = sum(map(len, parts))
         self.body_checksum = checksum(*parts)
         self.number = 0
@@ -275,6 +286,7 @@ class Session:
             request.number,
             0,
             request.body_length,
+            trace=request.trace,
             context_length=request.context_length,
             seen_timestamp=self.seen_timestamp,
             linger_us=request.linger_us,

@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from qenex import errors
+from qenex.api import problems
 from qenex.errors import BY_CODE, EngineError
 from qenex.kernel import AccountTerms, Restrictions
 from tests.unit.api.conftest import Api, problem
@@ -243,6 +244,8 @@ PROVOKED: dict[str, Provoke] = {
 
 ENGINE = {code: kind for code, kind in BY_CODE.items() if issubclass(kind, EngineError)} | {}
 ELSEWHERE = {
+    # Of what protects the door, and of what it depends on (tests/unit/limits, tests/unit/test_breaker.py).
+    *("rate_limited", "dependency_unavailable"),
     # Met at the socket, before there is a request.
     *("too_many_connections", "headers_too_large", "body_timeout"),
     # Of files, settings and commands.
@@ -275,6 +278,14 @@ ELSEWHERE = {
     # Not errors here: a replay, and the rest of a batch whose first wrong row is named.
     *("exists", "linked_event_failed"),
 }
+
+
+@pytest.mark.parametrize("error", [errors.RateLimited("credential", 7), errors.DependencyUnavailable("redis", 7)])
+def test_whoever_is_to_come_back_is_told_when(error: errors.QenexError) -> None:
+    status, headers, body = problems.encode(error)
+    assert status == error.http_status
+    assert dict(headers)[b"retry-after"] == b"7"
+    assert b'"retry_after_s":7' in body
 
 
 def test_there_is_no_code_that_nobody_thought_of() -> None:
