@@ -30,11 +30,20 @@ DEFAULT_HOME = Path("~/.qenex")
 FILE_NAME = "qenex.toml"
 """The settings file inside the home."""
 
+RECORDS_IN_HOME = "sqlite"
+"""Value of `records_url` with which the records are a file of the home."""
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
+
+
+def _records_url(url: str) -> str:
+    if url != RECORDS_IN_HOME and not url.startswith("postgresql://"):
+        raise ValueError(f"{RECORDS_IN_HOME}, or postgresql://user:password@host:port/database is wanted")
+    return url
 
 
 class Settings(BaseSettings):
@@ -54,6 +63,11 @@ class Settings(BaseSettings):
     window_requests: int = Field(64, ge=1, le=64, description="Unanswered requests of one session")
     window_bytes: int = Field(
         16 * 1_048_576, ge=1_052_672, le=1_073_741_824, description="Unanswered bytes of one session"
+    )
+    records_url: Annotated[str, AfterValidator(_records_url)] = Field(
+        RECORDS_IN_HOME,
+        repr=False,  # it may have a password
+        description=f"Where records are kept: {RECORDS_IN_HOME} is records.sqlite of the home, else postgresql://...",
     )
 
     @classmethod
@@ -102,6 +116,21 @@ class Settings(BaseSettings):
         return self.home / "owner.token"
 
     @property
+    def records_file(self) -> Path:
+        """The records, where they are not in PostgreSQL."""
+        return self.home / "records.sqlite"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Keys of the installation, mode 700."""
+        return self.home / "keys"
+
+    @property
+    def records_key_file(self) -> Path:
+        """The key that secrets in the records are encrypted with, mode 600."""
+        return self.keys_folder / "records.key"
+
+    @property
     def books_folder(self) -> Path:
         """One folder a book, named by the book's id in 32 hexadecimal digits."""
         return self.home / "books"
@@ -127,8 +156,13 @@ class Settings(BaseSettings):
         return self.run_folder / "http.json"
 
     def arguments(self) -> list[str]:
-        """The settings as arguments for a process that reads them with `from_arguments`."""
-        return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in type(self).model_fields]
+        """The settings as arguments for a process that reads them with `from_arguments`.
+
+        Without `records_url`, for every user of the machine can see the arguments of a process and it may have a
+        password: the process finds it as this one did, in its environment or in the home.
+        """
+        names = [name for name in type(self).model_fields if name != "records_url"]
+        return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in names]
 
 
 UNTIL_INPUT_ENDS = "--until-input-ends"
@@ -192,4 +226,5 @@ def _complaint(problem: Mapping[str, Any], flags: Mapping[str, object]) -> str:
     field = Settings.model_fields.get(name)
     if field is None:
         return f"{place}: there is no such setting; there are {', '.join(Settings.model_fields)}"
-    return f"{place}: {problem['input']!r} cannot be used ({field.description}): {problem['msg']}"
+    given = "the value" if name == "records_url" else repr(problem["input"])  # a password is not printed
+    return f"{place}: {given} cannot be used ({field.description}): {problem['msg']}"
