@@ -20,6 +20,7 @@ QenexError
 ├── NotFound                 TransferNotFound
 ├── CommandError             CheckFailed, AddressInUse, AddressInvalid, ProcessDied, StartTimeout
 ├── BatchRefused, HistoryNotKept, PolicyTestsFailed, InternalError
+├── RecordsError             RecordsUnavailable, RecordsNewer, RecordsDamaged, RecordsKeyWrong
 ├── ExchangeError            an HTTP exchange went wrong: RouteNotFound, BodyTooLarge, ...
 └── EngineError              a whole request was refused, or nobody answered (spec/protocol.md section 5)
     ├── Busy, Forbidden, ...     one for each error of the protocol
@@ -36,4 +37,5 @@ from qenex.errors.commands import *  # noqa: F403  # every class there is part o
 from qenex.errors.engine import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.http import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.inputs import *  # noqa: F403  # every class there is part of the tree
+from qenex.errors.records import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.rejected import *  # noqa: F403  # every class there is part of the tree
