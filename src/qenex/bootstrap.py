@@ -9,6 +9,7 @@ import resource
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qenex.client.credentials import check_ours
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
     from qenex.services.access import Access
     from qenex.services.access.ports import Alarm
+    from qenex.adapters.database import Records
+    from qenex.services.identity.ports import Powers
+    from qenex.services.identity.service import Identities
 
 TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no credential
 """Owner credentials begin with it, so that scanners for leaked secrets can know one when they see it."""
@@ -110,6 +114,15 @@ def owner_token(settings: Settings) -> str:
     if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
         raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")
     return token
+
+
+def identities(records: Records, powers: Powers) -> Identities:
+    """The principals of all books, kept in the records; `records.feed` is to be started, and `write_used` called."""
+    # Imported here, for most commands need no records and a database takes a while to load.
+    from qenex.adapters.database.identities import IdentityRecords
+    from qenex.services.identity.service import Identities
+
+    return Identities(IdentityRecords(records), records.feed, powers, partial(records.vault.digest, purpose="api key"))
 
 
 def book_folder(settings: Settings) -> Path:

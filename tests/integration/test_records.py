@@ -191,9 +191,7 @@ async def test_a_change_is_told_to_every_process_in_order_and_once(settings: Set
     other = await open_records(settings)
     told: list[Change] = []
     other.feed.listen(frozenset({"key"}), told.append, lambda: pytest.fail("nothing was missed"))
-    assert not other.feed.is_current
     await other.feed.poll()
-    assert other.feed.is_current
     for number in range(5):
         async with records.of(OURS).writing() as work:
             work.changed("key", str(number))
@@ -202,6 +200,20 @@ async def test_a_change_is_told_to_every_process_in_order_and_once(settings: Set
     await other.feed.poll()
     assert told == [Change(OURS, "key", str(number)) for number in range(5)]
     await other.close()
+
+
+async def test_what_is_cached_is_believed_only_as_long_as_changes_are_heard(
+    records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not records.feed.is_current, "nothing was heard yet"
+    for seconds in (3_600.0, 0.0):
+        monkeypatch.setattr("qenex.adapters.database.changes.CURRENT_S", seconds)
+        await records.feed.poll()
+        assert records.feed.is_current == (seconds > 0), "what was heard may be too long ago"
+    monkeypatch.undo()
+    await records.feed.start()
+    await records.feed.stop()
+    assert not records.feed.is_current
 
 
 async def test_changes_become_visible_in_the_order_of_their_numbers(records: Records) -> None:
