@@ -19,9 +19,9 @@ from qenex.settings import Settings, template
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qenex.adapters.database import Records
     from qenex.services.access import Access
     from qenex.services.access.ports import Alarm
-    from qenex.adapters.database import Records
     from qenex.services.identity.ports import Powers
     from qenex.services.identity.service import Identities
 
