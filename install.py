@@ -26,6 +26,7 @@ PYTHON = VENV / "bin" / "python"
 RUST_AT_LEAST = (1, 95)
 NODE_AT_LEAST = (20,)
 PYTHON_AT_LEAST = (3, 11)
+POSTGRESQL_AT_LEAST = (14,)
 
 
 class SetupError(Exception):
@@ -39,6 +40,12 @@ def version_of(command: list[str]) -> tuple[int, ...] | None:
     printed = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT).stdout
     found = re.search(r"(\d+(?:\.\d+)+)", printed)
     return tuple(int(part) for part in found.group(1).split(".")) if found else None
+
+
+def postgresql_version() -> tuple[int, ...] | None:
+    """Version of the newest PostgreSQL server; Debian keeps them out of PATH, one folder a version."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[4]))
+    return version_of([str(installed[-1]) if installed else "postgres", "--version"])
 
 
 def missing(*, dev: bool) -> list[str]:
@@ -66,6 +73,8 @@ def missing(*, dev: bool) -> list[str]:
         if found is None or found < at_least:
             have = ".".join(map(str, found)) if found else "none"
             lines.append(f"{command[0]} {'.'.join(map(str, at_least))} or later is needed, found {have} ({help_text})")
+    if dev and (postgresql_version() or (0,)) < POSTGRESQL_AT_LEAST:
+        lines.append("PostgreSQL 14 or later is needed, for the tests of the records: apt-get install postgresql")
     return lines
 
 
@@ -160,8 +169,9 @@ def main() -> int:
     asked = parser.parse_args()
     try:
         if asked.dev and not asked.check:
-            programs = {"strace": "strace", "redis-server": "redis-server"}
-            apt_install([package for program, package in programs.items() if shutil.which(program) is None])
+            absent = {package: shutil.which(package) is None for package in ("strace", "redis-server")}
+            absent["postgresql"] = postgresql_version() is None
+            apt_install([package for package, is_absent in absent.items() if is_absent])
         require(missing(dev=asked.dev))
         if asked.check:
             say("nothing is missing")

@@ -19,6 +19,9 @@ import pytest
 
 from qenex import bootstrap
 from qenex.settings import PREFIX, Settings
+from tests.postgresql import own_postgresql as own_postgresql
+from tests.postgresql import postgresql as postgresql
+from tests.postgresql import records_url as records_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,6 +9,7 @@ import resource
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from qenex.client.credentials import check_ours
@@ -21,9 +22,12 @@ from qenex.telemetry.tracing import Tracer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from qenex.adapters.database import Records
     from qenex.adapters.redis import RedisLimits
     from qenex.services.access import Access
     from qenex.services.access.ports import Alarm
+    from qenex.services.identity.ports import Powers
+    from qenex.services.identity.service import Identities
     from qenex.telemetry.exporter import Exporter
 
 TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no credential
@@ -31,6 +35,9 @@ TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no 
 
 TOKEN_BYTES = 32
 """Random bytes of a credential: 256 bits."""
+
+RECORDS_KEY_BYTES = 32
+"""Random bytes of the key of the records."""
 
 SPARE_BYTES = 4_096
 """Space that is kept for each run file; they take a few hundred bytes."""
@@ -48,10 +55,11 @@ class Initialised:
 def initialise(
     home: str | os.PathLike[str] | Settings | None = None, *, replace_lost_credential: bool = False
 ) -> Initialised:
-    """Makes the folders (mode 700), the settings file and the owner credential (mode 600) of a home.
+    """Makes the folders (mode 700), the settings file, the owner credential and the records' key (mode 600) of a home.
 
     What is there is left as it is, so that this can run at every start. Beside a book a credential is made only where
-    that is asked for: the one that was lost may be in other hands, and a start should not replace it in silence.
+    that is asked for: the one that was lost may be in other hands, and a start should not replace it in silence. Beside
+    records no key is made: another one opens nothing.
 
     Args:
         home: folder of the instance, default as in `Settings`; or settings already read.
@@ -60,10 +68,10 @@ def initialise(
     Raises:
         InvalidSettings: the settings of the home are wrong.
         InvalidHome: something else stands where a folder or a file should be, or others may write to it.
-        CredentialMissing: there is a book, and no credential.
+        CredentialMissing: there is a book, and no credential, or there are records, and no key.
     """
     settings = home if isinstance(home, Settings) else Settings.load({"home": home})
-    folders = (settings.home, settings.books_folder, settings.run_folder)
+    folders = (settings.home, settings.books_folder, settings.run_folder, settings.keys_folder)
     created = [folder for folder in folders if _folder(folder)]
     for path in (*folders, settings.file):
         check_ours(path)
@@ -81,6 +89,12 @@ def initialise(
     if _file(settings.owner_token_file, f"{TOKEN_PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n"):
         created.append(settings.owner_token_file)
     owner_token(settings)
+    if not settings.records_key_file.exists() and settings.records_file.exists():
+        raise CredentialMissing(
+            f"{settings.records_key_file}: the key of {settings.records_file.name} is gone; put it back from a copy"
+        )
+    if _file(settings.records_key_file, f"{secrets.token_hex(RECORDS_KEY_BYTES)}\n"):
+        created.append(settings.records_key_file)
     return Initialised(settings, tuple(created))
 
 
@@ -105,6 +119,15 @@ def owner_token(settings: Settings) -> str:
     if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
         raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")
     return token
+
+
+def identities(records: Records, powers: Powers) -> Identities:
+    """The principals of all books, kept in the records; `records.feed` is to be started, and `write_used` called."""
+    # Imported here, for most commands need no records and a database takes a while to load.
+    from qenex.adapters.database.identities import IdentityRecords
+    from qenex.services.identity.service import Identities
+
+    return Identities(IdentityRecords(records), records.feed, powers, partial(records.vault.digest, purpose="api key"))
 
 
 def book_folder(settings: Settings) -> Path:

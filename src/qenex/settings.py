@@ -30,6 +30,9 @@ DEFAULT_HOME = Path("~/.qenex")
 FILE_NAME = "qenex.toml"
 """The settings file inside the home."""
 
+RECORDS_IN_HOME = "sqlite"
+"""Value of `records_url` with which the records are a file of the home."""
+
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Rate = Annotated[int, Field(ge=1, le=1_000_000)]
 Burst = Annotated[int, Field(ge=1, le=10_000_000)]
@@ -37,6 +40,12 @@ Burst = Annotated[int, Field(ge=1, le=10_000_000)]
 
 def _absolute(path: Path) -> Path:
     return path.expanduser().absolute()
+
+
+def _records_url(url: str) -> str:
+    if url != RECORDS_IN_HOME and not url.startswith("postgresql://"):
+        raise ValueError(f"{RECORDS_IN_HOME}, or postgresql://user:password@host:port/database is wanted")
+    return url
 
 
 class Settings(BaseSettings):
@@ -83,6 +92,11 @@ class Settings(BaseSettings):
         description="Where an OpenTelemetry collector takes traces, such as http://127.0.0.1:4318/v1/traces",
     )
     trace_sample: float = Field(0.01, ge=0, le=1, description="Part of the requests that are traced")
+    records_url: Annotated[str, AfterValidator(_records_url)] = Field(
+        RECORDS_IN_HOME,
+        repr=False,  # it may have a password
+        description=f"Where records are kept: {RECORDS_IN_HOME} is records.sqlite of the home, else postgresql://...",
+    )
 
     @classmethod
     def load(cls, flags: Mapping[str, object] | None = None) -> Settings:
@@ -128,6 +142,21 @@ class Settings(BaseSettings):
     def owner_token_file(self) -> Path:
         """Holds the owner credential, mode 600."""
         return self.home / "owner.token"
+
+    @property
+    def records_file(self) -> Path:
+        """The records, where they are not in PostgreSQL."""
+        return self.home / "records.sqlite"
+
+    @property
+    def keys_folder(self) -> Path:
+        """Keys of the installation, mode 700."""
+        return self.home / "keys"
+
+    @property
+    def records_key_file(self) -> Path:
+        """The key that secrets in the records are encrypted with, mode 600."""
+        return self.keys_folder / "records.key"
 
     @property
     def books_folder(self) -> Path:

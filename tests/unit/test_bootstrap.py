@@ -19,17 +19,25 @@ from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, Stor
 def test_a_new_home_is_closed_to_others(tmp_path: Path) -> None:
     home = tmp_path / "deep" / "home"
     settings = initialise(home).settings
-    for folder in (settings.home, settings.books_folder, settings.run_folder):
+    for folder in (settings.home, settings.books_folder, settings.run_folder, settings.keys_folder):
         assert folder.stat().st_mode & 0o777 == 0o700
-    for file in (settings.file, settings.owner_token_file):
+    for file in (settings.file, settings.owner_token_file, settings.records_key_file):
         assert file.stat().st_mode & 0o777 == 0o600
-    assert {path.name for path in home.iterdir()} == {"books", "run", "owner.token", "qenex.toml"}
+    assert {path.name for path in home.iterdir()} == {"books", "keys", "run", "owner.token", "qenex.toml"}
 
 
 def test_the_credential_is_random_and_has_256_bits(tmp_path: Path) -> None:
     tokens = {owner_token(initialise(tmp_path / name).settings) for name in "abc"}
     assert len(tokens) == 3
     assert all(re.fullmatch(r"qnx_owner_[0-9a-f]{64}", token) for token in tokens)
+
+
+def test_no_key_is_made_beside_records_that_it_would_not_open(tmp_path: Path) -> None:
+    settings = initialise(tmp_path).settings
+    settings.records_key_file.unlink()
+    settings.records_file.write_bytes(b"")
+    with pytest.raises(CredentialMissing, match=r"records\.key: the key of records\.sqlite is gone"):
+        initialise(tmp_path)
 
 
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
@@ -58,7 +66,7 @@ def test_a_credential_that_others_can_read_is_refused(tmp_path: Path) -> None:
         initialise(tmp_path)
 
 
-@pytest.mark.parametrize("place", [".", "books", "run", "qenex.toml"])
+@pytest.mark.parametrize("place", [".", "books", "keys", "run", "qenex.toml"])
 def test_a_home_that_others_may_write_to_is_refused(tmp_path: Path, place: str) -> None:
     initialise(tmp_path)
     (tmp_path / place).chmod(0o770)

@@ -132,6 +132,23 @@ def test_a_setting_that_can_hold_a_password_is_shown_to_nobody(monkeypatch: pyte
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("url", ["mysql://u:hunter2@h/d", "postgres://u:hunter2@h/d", "hunter2", ""])
+def test_records_are_in_the_home_or_in_postgresql_and_a_wrong_address_is_not_repeated(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QENEX_RECORDS_URL", url)
+    with pytest.raises(InvalidSettings, match=r"variable QENEX_RECORDS_URL: .*postgresql://user:password@") as caught:
+        Settings.load()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_the_password_of_the_records_is_shown_nowhere() -> None:
+    settings = Settings.load({"records_url": "postgresql://u:hunter2@h/d"})
+    assert settings.records_url == "postgresql://u:hunter2@h/d"
+    assert "hunter2" not in repr(settings)
+    assert not any("hunter2" in argument for argument in settings.arguments())
+
+
 def test_a_process_with_wrong_settings_ends_with_two_and_the_reason(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         from_arguments("x", "y", ["--http-port", "x"])

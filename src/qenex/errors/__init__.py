@@ -17,11 +17,13 @@ QenexError
 │   ├── AccountRefused           an account is missing, closed, restricted, or has not enough
 │   ├── PendingRefused           the pending transfer cannot be posted or voided so
 │   └── Overflows                a sum would leave its range
-├── NotFound                 TransferNotFound
+├── NotFound                 TransferNotFound, PrincipalNotFound, ApiKeyNotFound
+├── IdentityError            ApiKeyEnded, GrantTooWide, LastOwner, PrincipalSuspended
 ├── CommandError             CheckFailed, AddressInUse, AddressInvalid, ProcessDied, StartTimeout
 ├── BatchRefused, HistoryNotKept, PolicyTestsFailed, InternalError
 ├── RateLimited              too many requests
 ├── DependencyUnavailable    something outside does not answer
+├── RecordsError             RecordsUnavailable, RecordsNewer, RecordsDamaged, RecordsKeyWrong
 ├── ExchangeError            an HTTP exchange went wrong: RouteNotFound, BodyTooLarge, ...
 └── EngineError              a whole request was refused, or nobody answered (spec/protocol.md section 5)
     ├── Busy, Forbidden, ...     one for each error of the protocol
@@ -37,6 +39,8 @@ from qenex.errors.base import QenexError as QenexError
 from qenex.errors.commands import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.engine import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.http import *  # noqa: F403  # every class there is part of the tree
+from qenex.errors.identity import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.inputs import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.protection import *  # noqa: F403  # every class there is part of the tree
+from qenex.errors.records import *  # noqa: F403  # every class there is part of the tree
 from qenex.errors.rejected import *  # noqa: F403  # every class there is part of the tree

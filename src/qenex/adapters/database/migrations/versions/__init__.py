@@ -1,0 +1,1 @@
+"""One file a step; `down_revision` makes their order."""
