@@ -15,9 +15,8 @@ from qenex.api import problems
 from qenex.api.admission import Admission
 from qenex.api.authentication import Authentication
 from qenex.api.cursors import Cursors
-from qenex.api.desks import Desk, Desks
 from qenex.api.documentation import CONTENT_SECURITY_POLICY, page
-from qenex.api.gateway import Gateway
+from qenex.api.gateway import Gateway, Protection
 from qenex.api.metrics import HttpMetrics
 from qenex.api.openapi import VERSION, document, operation_name
 from qenex.api.routes import Routes
@@ -30,7 +29,7 @@ from qenex.principals import Action
 
 if TYPE_CHECKING:
     from qenex.api.authentication import Credentials
-    from qenex.api.backend import Backend
+    from qenex.api.desks import Desks
     from qenex.api.exchange import Scope
     from qenex.api.gateway import Handler
     from qenex.assets import Assets
@@ -46,6 +45,7 @@ class Application:
         token: str,
         assets: Assets,
         access: Access,
+        protection: Protection,
         *,
         credentials: Credentials | None = None,
         registry: CollectorRegistry | None = None,
@@ -57,6 +57,7 @@ class Application:
             token: the owner credential of the first.
             assets: what ledger numbers stand for.
             access: decides what somebody may.
+            protection: how much somebody may, and what is traced.
             credentials: all but the owner's of the first book.
             registry: of what is counted.
         """
@@ -74,7 +75,7 @@ class Application:
             f"{PREFIX}/transaction": {"POST": lambda exchange: Transactions(exchange, assets).create()},
             f"{PREFIX}/transactions": {"POST": lambda exchange: Transactions(exchange, assets).create_many()},
         }
-        self.gateway = Gateway(self.authentication, self.admission, desks, hot, self.fastapi, self.metrics)
+        self.gateway = Gateway(self.authentication, self.admission, protection, desks, hot, self.fastapi, self.metrics)
 
     async def admit_to_metrics(self, scope: Scope) -> None:
         """Lets those pass who may see the metrics.
@@ -84,14 +85,6 @@ class Application:
         """
         principal = await self.authentication.principal(scope["path"], dict(scope["headers"]))
         self.admission.admit(principal, principal.book, Action.METRICS_READ)
-
-    @classmethod
-    def over(
-        cls, backend: Backend, token: str, assets: Assets, access: Access, registry: CollectorRegistry
-    ) -> Application:
-        """The application over a connection to an engine."""
-        desks = Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up))
-        return cls(desks, token, assets, access, registry=registry)
 
 
 def _fastapi(*routers: APIRouter) -> FastAPI:

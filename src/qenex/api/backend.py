@@ -27,6 +27,7 @@ from qenex.errors import (
     UnknownOutcome,
     WrongBook,
 )
+from qenex.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,9 +82,15 @@ class Backend:
         raise EngineUnreachable("It has not been reached yet.")
 
     async def call(
-        self, operation: int, rows: NDArray[np.void] | bytes, *, linger_us: int = 0, context: bytes = b""
+        self,
+        operation: int,
+        rows: NDArray[np.void] | bytes,
+        *,
+        linger_us: int = 0,
+        context: bytes = b"",
+        trace: bytes | None = None,
     ) -> Reply:
-        """One request, answered.
+        """One request, answered; `Call` says of what.
 
         Raises:
             EngineUnreachable: the engine is away; nothing was sent.
@@ -96,7 +103,8 @@ class Backend:
             reader, writer = self._connect()
         connection = writer if operation in WRITES else reader
         try:
-            return await connection.call(operation, rows, linger_us=linger_us, context=context)
+            trace = tracing.current_id() if trace is None else trace
+            return await connection.call(operation, rows, linger_us=linger_us, context=context, trace=trace)
         except (ConnectionFailed, ShuttingDown, UnknownOutcome):
             self._away()
             raise

@@ -26,6 +26,7 @@ import numpy as np
 from qenex.api import journal_context
 from qenex.errors import Busy, QenexError, ReservedCode, ReservedId
 from qenex.kernel import BATCH_MAX, TRANSFER
+from qenex.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -57,7 +58,7 @@ class Reply(Protocol):
 class Send(Protocol):
     """Sends transfers to the engine and waits for its reply."""
 
-    def __call__(self, rows: NDArray[np.void], *, linger_us: int, context: bytes) -> Awaitable[Reply]:
+    def __call__(self, rows: NDArray[np.void], *, linger_us: int, context: bytes, trace: bytes) -> Awaitable[Reply]:
         """Sends rows of `TRANSFER`; raises an `EngineError` when there is no reply."""
 
 
@@ -78,13 +79,14 @@ class Outcome:
 
 
 class _Waiting:
-    __slots__ = ("count", "decision", "digest", "future", "patient", "rows")
+    __slots__ = ("count", "decision", "digest", "future", "patient", "rows", "trace")
 
     def __init__(
         self, rows: bytes, digest: bytes, decision: bytes, future: asyncio.Future[Outcome], *, patient: bool
     ) -> None:
         self.rows, self.digest, self.decision, self.future, self.patient = rows, digest, decision, future, patient
         self.count = len(rows) // ROW_BYTES
+        self.trace = tracing.current()
 
 
 class _Queue:
@@ -221,7 +223,14 @@ class Combiner:
         full = journal_context.frame(
             context, [waiting.digest for waiting in taken], [waiting.decision for waiting in taken]
         )
-        reply = await self._send(rows, linger_us=linger_us, context=full)
+        traces = [waiting.trace for waiting in taken if waiting.trace is not None]
+        # A frame has one trace: that of a request which is looked at, if there is one.
+        trace = next((one for one in traces if one.sampled), traces[0] if traces else None)
+        if trace is None:
+            reply = await self._send(rows, linger_us=linger_us, context=full, trace=tracing.NO_TRACE)
+        else:
+            with trace.span("engine call"):
+                reply = await self._send(rows, linger_us=linger_us, context=full, trace=trace.id)
         results = reply.rows.tolist()
         first = 0
         for waiting in taken:

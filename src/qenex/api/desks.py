@@ -39,8 +39,8 @@ class Desk:
             up: whether the engine answers.
         """
 
-        async def send(rows: NDArray[np.void], *, linger_us: int, context: bytes) -> Reply:
-            return await call(Operation.CREATE_TRANSFERS, rows, linger_us=linger_us, context=context)
+        async def send(rows: NDArray[np.void], *, linger_us: int, context: bytes, trace: bytes) -> Reply:
+            return await call(Operation.CREATE_TRANSFERS, rows, linger_us=linger_us, context=context, trace=trace)
 
         self._book = book
         self.up = up

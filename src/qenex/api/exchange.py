@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
+from time import monotonic_ns
 from typing import TYPE_CHECKING, Any, Final
 
 from qenex.api.strict_json import decode
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from qenex.api.admission import Admission, What
     from qenex.api.desks import Desk
     from qenex.api.strict_json import Value
+    from qenex.limits import Limits
     from qenex.principals import Action, Principal
 
     Message = MutableMapping[str, Any]
@@ -57,6 +59,10 @@ class Exchange:
     """Its book's."""
     admission: Admission
     """Decides what it may."""
+    limits: Limits
+    """Judge how much it may."""
+    peer: bytes
+    """Whose address it is, as the limits count it."""
 
     @property
     def view(self) -> View:
@@ -78,6 +84,17 @@ class Exchange:
             Forbidden: it may not do this.
         """
         return self.admission.admit(self.principal, self.desk.book, action, what)
+
+    async def charge(self, cost: int) -> None:
+        """Counts what a request costs beyond one.
+
+        Raises:
+            RateLimited: that is too much; nothing was done.
+        """
+        if cost > 0:
+            verdict = await self.limits.judge(self.principal, self.peer, monotonic_ns(), cost)
+            if not verdict.allowed:
+                raise verdict.error()
 
     async def json(self, *, bytes_max: int = BODY_BYTES_MAX, values_max: int = BODY_VALUES_MAX) -> tuple[Value, bytes]:
         """The body, read as strict JSON, and as it came.

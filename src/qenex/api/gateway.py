@@ -7,13 +7,15 @@ routes too, so that they stand in its OpenAPI document.
 from __future__ import annotations
 
 import logging
-from time import perf_counter
-from typing import TYPE_CHECKING, Final
+from time import monotonic_ns, perf_counter
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from qenex.api import problems
+from qenex.api import problems, security_headers
 from qenex.api.authentication import BROWSED, OPEN, UNKNOWN
 from qenex.api.exchange import ClientGone, Exchange, new_request_id, read_headers
-from qenex.errors import InternalError, MethodNotAllowed, QenexError
+from qenex.errors import InternalError, MethodNotAllowed, QenexError, Unauthenticated
+from qenex.limits import peer_key
+from qenex.telemetry import tracing
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,20 +25,26 @@ if TYPE_CHECKING:
     from qenex.api.desks import Desks
     from qenex.api.exchange import Answer, Headers, Message, Receive, Scope, Send
     from qenex.api.metrics import HttpMetrics
+    from qenex.limits import Limits, Verdict
+    from qenex.telemetry.tracing import Trace, Tracer
 
     Handler = Callable[[Exchange], Awaitable[Answer]]
     Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 LOG: Final = logging.getLogger("qenex.api")
 
-SECURITY_HEADERS: Final = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-]
-"""On every answer that does not bring its own."""
-
 _CLOSING: Final = frozenset({401, 408, 413, 431})
 """After these the connection ends: what the client still sends is not wanted."""
+_HTML: Final = b"text/html"
+
+
+class Protection(NamedTuple):
+    """What stands before every route."""
+
+    limits: Limits
+    tracer: Tracer
+    policy_header: bytes
+    """Value of `RateLimit-Policy`."""
 
 
 class Gateway:
@@ -46,6 +54,7 @@ class Gateway:
         self,
         authentication: Authentication,
         admission: Admission,
+        protection: Protection,
         desks: Desks,
         hot: Mapping[str, Mapping[str, Handler]],
         application: Asgi,
@@ -56,30 +65,28 @@ class Gateway:
         Args:
             authentication: who somebody is.
             admission: what somebody may.
+            protection: how much somebody may, and what is traced.
             desks: what is needed of each book.
             hot: handlers by path and method.
             application: answers everything else.
             metrics: counts.
         """
         self._authentication, self._admission, self._desks = authentication, admission, desks
+        self._limits, self._tracer, self._policy_header = protection
         self._hot, self._application, self._metrics = hot, application, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request; an error of any kind becomes a problem document."""
         began = perf_counter()
         request_id = new_request_id()
-        answering = _Answering(send, request_id)
+        answering = _Answering(send, request_id, self._policy_header, is_secure=scope["scheme"] == "https")
         path: str = scope["path"]
+        trace: Trace | None = None
         try:
             headers = read_headers(scope)
-            if path in OPEN:
-                principal, desk = UNKNOWN, self._desks.main
-            else:
-                principal = await self._authentication.principal(path, headers, _peer(scope))
-                desk = self._desks.of(principal.book)
-                if (connection := scope.get("qenex.connection")) is not None:
-                    connection.is_known = True
-            exchange = Exchange(headers, receive, request_id, principal, desk, self._admission)
+            trace = answering.trace = self._tracer.begin(headers.get(b"traceparent"))
+            tracing.enter(trace)
+            exchange = await self._enter(scope, path, headers, receive, request_id, trace, answering)
             methods = self._hot.get(path)
             if methods is None:
                 scope["qenex.exchange"] = exchange
@@ -100,18 +107,65 @@ class Gateway:
             LOG.exception("request %s: %s %s failed", request_id, scope["method"], path)
             await answering.answer(problems.encode(InternalError(), instance=request_id))
         finally:
-            self._metrics.observe(_route(scope, self._hot), scope["method"], answering.status, perf_counter() - began)
+            route, status = _route(scope, self._hot), answering.status
+            self._metrics.observe(route, scope["method"], status, perf_counter() - began)
+            if trace is not None and trace.sampled:
+                facts = {"http.response.status_code": status}
+                trace.finish(f"{scope['method']} {route}", is_error=status >= 500, attributes=facts)
+
+    async def _enter(
+        self,
+        scope: Scope,
+        path: str,
+        headers: dict[bytes, bytes],
+        receive: Receive,
+        request_id: str,
+        trace: Trace,
+        answering: _Answering,
+    ) -> Exchange:
+        """Finds out whose a request is, and whether it is one too many.
+
+        Raises:
+            Unauthenticated: nobody's.
+            RateLimited: one too many.
+        """
+        address = _peer(scope)
+        peer = peer_key(address or "")
+        if path in OPEN:
+            principal, desk = UNKNOWN, self._desks.main
+            verdict = await self._limits.judge(None, peer, monotonic_ns())
+        else:
+            try:
+                with trace.span("authenticate"):
+                    principal = await self._authentication.principal(path, headers, address)
+            except Unauthenticated:
+                failed = await self._limits.failed(peer, monotonic_ns())
+                if failed.allowed:
+                    raise
+                answering.verdict = failed
+                raise failed.error() from None
+            verdict = await self._limits.judge(principal, peer, monotonic_ns())
+            desk = self._desks.of(principal.book)
+            if (connection := scope.get("qenex.connection")) is not None:
+                connection.is_known = True
+        answering.verdict = verdict
+        if not verdict.allowed:
+            raise verdict.error()
+        return Exchange(headers, receive, request_id, principal, desk, self._admission, self._limits, peer)
 
 
 class _Answering:
     """Sends one answer, with the headers that each carries."""
 
-    __slots__ = ("_request_id", "_send", "status")
+    __slots__ = ("_is_secure", "_policy_header", "_request_id", "_send", "status", "trace", "verdict")
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send, request_id: str, policy_header: bytes, *, is_secure: bool) -> None:
         self._send, self._request_id = send, request_id.encode("ascii")
+        self._policy_header, self._is_secure = policy_header, is_secure
         self.status = 0
         """0 until the answer began."""
+        self.verdict: Verdict | None = None
+        self.trace: Trace | None = None
 
     async def answer(self, answer: Answer) -> None:
         """Sends an answer, unless one has begun already: what fails after that can only be logged."""
@@ -132,8 +186,13 @@ class _Answering:
 
     def _complete(self, headers: Headers) -> None:
         headers.append((b"x-request-id", self._request_id))
-        names = {name for name, _ in headers}
-        headers.extend(pair for pair in SECURITY_HEADERS if pair[0] not in names)
+        if self.trace is not None:
+            headers.append((b"traceresponse", self.trace.traceparent))
+        if self.verdict is not None:
+            headers.append((b"ratelimit-policy", self._policy_header))
+            headers.append((b"ratelimit", self.verdict.header))
+        is_page = any(name == b"content-type" and value.startswith(_HTML) for name, value in headers)
+        security_headers.complete(headers, page=is_page, secure=self._is_secure)
         if self.status in _CLOSING:
             headers.append((b"connection", b"close"))
 

@@ -39,9 +39,23 @@ class Call(Protocol):
     """The way to the engine, as `qenex.client` has it."""
 
     async def __call__(
-        self, operation: int, rows: NDArray[np.void] | bytes, *, linger_us: int = 0, context: bytes = b""
+        self,
+        operation: int,
+        rows: NDArray[np.void] | bytes,
+        *,
+        linger_us: int = 0,
+        context: bytes = b"",
+        trace: bytes | None = None,
     ) -> Reply:
-        """Sends one request and waits for its reply; raises an `EngineError`."""
+        """Sends one request and waits for its reply; raises an `EngineError`.
+
+        Args:
+            operation: an `Operation`.
+            rows: its rows.
+            linger_us: how long it may wait to share a group.
+            context: what the journal keeps with it.
+            trace: 16 bytes; absent, that of the request which is being answered.
+        """
 
 
 class Ledger:

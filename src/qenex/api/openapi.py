@@ -18,7 +18,10 @@ from qenex.api import models, problems
 from qenex.api.authentication import OPEN
 from qenex.assets import Assets
 from qenex.errors import EngineUnreachable
+from qenex.limits import LocalLimits
+from qenex.limits.configured import policy
 from qenex.settings import Settings
+from qenex.telemetry.tracing import Tracer
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -80,12 +83,16 @@ def text() -> str:
     """The document of an application that serves nothing, as spec/openapi.json has it."""
     from qenex.api.app import Application  # it imports this module
     from qenex.api.desks import Desk, Desks
+    from qenex.api.gateway import Protection
 
     async def nowhere(*_: object, **__: object) -> NoReturn:
         raise EngineUnreachable
 
-    access = bootstrap.access(Settings.load(), PolicyAlarm(CollectorRegistry()))
-    application = Application(Desks(Desk(nowhere, bytes, bool)), "", Assets(), access)
+    settings = Settings.load()
+    limits = LocalLimits(policy(settings))
+    protection = Protection(limits, Tracer(None, 0), limits.policy.header)
+    access = bootstrap.access(settings, PolicyAlarm(CollectorRegistry()))
+    application = Application(Desks(Desk(nowhere, bytes, bool)), "", Assets(), access, protection)
     return json.dumps(document(application.fastapi), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 

@@ -20,16 +20,22 @@ from prometheus_client import CollectorRegistry
 
 from qenex import bootstrap, parent
 from qenex.adapters.policy_alarm import PolicyAlarm
+from qenex.adapters.redis import RedisLimits
 from qenex.api import protocol
 from qenex.api.app import Application
 from qenex.api.backend import Backend
+from qenex.api.desks import Desk, Desks
+from qenex.api.gateway import Protection
 from qenex.api.metrics import MetricsPage
+from qenex.api.protection_metrics import ProtectionMetrics
 from qenex.api.stream.socket import Socket
 from qenex.assets import Assets
 from qenex.client.credentials import find_address
+from qenex.dependencies import Dependencies
 from qenex.errors import AddressInUse, AddressInvalid, QenexError
 from qenex.exits import exit_code
 from qenex.settings import from_arguments
+from qenex.telemetry import logs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -75,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = from_arguments("python -m qenex.api", "The QENEX HTTP API and metrics.", argv)
     if arguments.until_input_ends:
         parent.end_with_input()
+    logs.configure(arguments.settings.log_format, arguments.settings.log_level)
     try:
         return run(arguments.settings)
     except QenexError as error:
@@ -87,7 +94,15 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
     backend = Backend(partial(find_address, home=settings.home), token)
     registry = CollectorRegistry()
     access = bootstrap.access(settings, PolicyAlarm(registry))
-    application = Application.over(backend, token, Assets(), access, registry)
+    limits = bootstrap.limits(settings)
+    tracer, exporter = bootstrap.tracer(settings, "qenex-http")
+    protection = Protection(limits, tracer, limits.policy.header)
+    desks = Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up))
+    application = Application(desks, token, Assets(), access, protection, registry=registry)
+    dependencies = Dependencies()
+    if isinstance(limits, RedisLimits):
+        dependencies.add(limits.dependency)
+    ProtectionMetrics(registry, limits, dependencies, exporter)
     # On loopback only this machine can ask; elsewhere metrics are as confidential as everything else.
     guard = None if _is_loopback(settings.host) else application.admit_to_metrics
     page = MetricsPage(application.metrics, application.desks.main.ledger.metrics, guard)
@@ -118,6 +133,10 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
             sweeper.cancel()
         await application.streams.close()
         await backend.close()
+        if isinstance(limits, RedisLimits):
+            await limits.close()
+        if exporter is not None:
+            await asyncio.to_thread(exporter.close)
 
 
 class _Server(uvicorn.Server):

@@ -52,6 +52,7 @@ from qenex.errors import (
     PendingTransferNotFound,
 )
 from qenex.kernel import BATCH_MAX, CreateTransferStatus, TransferFlags
+from qenex.limits import bulk_cost
 from qenex.principals import Action
 from qenex.services.access import Phase
 
@@ -136,6 +137,7 @@ class Transactions:
         value, body = await self._exchange.json(bytes_max=BATCH_BYTES_MAX, values_max=BATCH_VALUES_MAX)
         fields = members(value, "", _BATCH_FIELDS, ("transactions",))
         transfers = await self._read_rows(fields["transactions"])
+        await self._exchange.charge(bulk_cost(len(transfers)))
         atomic, optimize = fields.get("atomic", False), fields.get("optimize", False)
         if atomic:
             for transfer in transfers[:-1]:

@@ -17,12 +17,16 @@ from qenex import bootstrap
 from qenex.adapters.policy_alarm import PolicyAlarm
 from qenex.api.app import Application
 from qenex.api.desks import Desk, Desks
+from qenex.api.gateway import Protection
 from qenex.assets import Assets
 from qenex.client.protocol import REQUEST_ROWS, WRITES, Operation, Position
 from qenex.client.session import Reply
 from qenex.errors import Unauthenticated
 from qenex.kernel import Ledger
+from qenex.limits import LocalLimits
+from qenex.limits.configured import policy
 from qenex.settings import Settings
+from qenex.telemetry.tracing import Tracer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -46,15 +50,23 @@ class MemoryEngine:
         self.calls: Counter[Operation] = Counter()
         self.contexts: list[bytes] = []
         self.lingered: list[int] = []
+        self.traces: list[bytes | None] = []
         self.rows_sent: list[int] = []
         self.fails_with: EngineError | None = None
         self._entry = 0
 
     async def call(
-        self, operation: int, rows: NDArray[np.void] | bytes, *, linger_us: int = 0, context: bytes = b""
+        self,
+        operation: int,
+        rows: NDArray[np.void] | bytes,
+        *,
+        linger_us: int = 0,
+        context: bytes = b"",
+        trace: bytes | None = None,
     ) -> Reply:
         kind = Operation(operation)
         self.calls[kind] += 1
+        self.traces.append(trace)
         if self.fails_with is not None:
             raise self.fails_with
         if kind == Operation.GET_STATUS:
@@ -139,25 +151,29 @@ def memory_engine() -> MemoryEngine:
 
 @pytest.fixture
 async def api(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
-    async with _application(memory_engine) as api:
+    async with application_over(memory_engine) as api:
         yield api
 
 
 @pytest.fixture
 async def restarted(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
     """Another application in front of the same engine, as after a restart: it remembers nothing."""
-    async with _application(memory_engine) as api:
+    async with application_over(memory_engine) as api:
         yield api
 
 
 @asynccontextmanager
-async def _application(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
+async def application_over(
+    memory_engine: MemoryEngine, limits: LocalLimits | None = None, *, scheme: str = "http"
+) -> AsyncIterator[Api]:
     register = Register()
     desks = Desks(Desk(memory_engine.call, lambda: BOOK, lambda: True))
-    application = Application(desks, TOKEN, Assets(), shipped_policies(), credentials=register)
+    limits = limits or LocalLimits(policy(Settings.load()))
+    protection = Protection(limits, Tracer(None, 0), limits.policy.header)
+    application = Application(desks, TOKEN, Assets(), shipped_policies(), protection, credentials=register)
     transport = httpx.ASGITransport(application.gateway)
     headers = {"authorization": f"Bearer {TOKEN}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://qenex", headers=headers) as http:
+    async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://qenex", headers=headers) as http:
         yield Api(memory_engine, application, http, register)
 
 

@@ -27,7 +27,7 @@ class Engine:
         self.refuses: int | None = None
         self.unreachable = False
 
-    async def send(self, rows: np.ndarray, *, linger_us: int, context: bytes) -> Reply:
+    async def send(self, rows: np.ndarray, *, linger_us: int, context: bytes, trace: bytes) -> Reply:
         ids = rows["id"]["lo"].tolist()
         self.frames.append((ids, linger_us, context))
         await self.open.wait()

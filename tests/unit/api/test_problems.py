@@ -262,6 +262,9 @@ ELSEWHERE = {
     *("book_missing", "book_exists", "backup_unusable"),
     # Of pages that open a stream (tests/integration/test_stream.py), and of files of policies.
     *("origin_refused", "invalid_policies", "policy_tests_failed"),
+    # Of limits that are low (test_protection.py), of what is asked outside, of the records, of people and their keys.
+    *(code for code, kind in BY_CODE.items() if issubclass(kind, (errors.RecordsError, errors.IdentityError))),
+    *("principal_not_found", "api_key_not_found"),
     *(code for code, kind in BY_CODE.items() if issubclass(kind, errors.CommandError)),
     # The door says the same before the kernel can: ids and accounts of 0 and 2^128-1, assets that are none.
     *("id_must_not_be_zero", "id_must_not_be_int_max", "ledger_must_not_be_zero"),
