@@ -11,12 +11,12 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any, Final
 
 from qenex.api import times
-from qenex.api.accounts import amounts
+from qenex.api.accounts import BALANCE_FIELDS
 from qenex.api.transfers import asset_of_ledger, flag_names
-from qenex.kernel import ChangeEventKind, to_address
+from qenex.kernel import ChangeEventKind, is_debit_normal, net, to_address
 
 if TYPE_CHECKING:
-    from qenex.assets import Assets
+    from qenex.assets import Asset, Assets
 
 SIZE: Final = 384
 """Bytes of a row."""
@@ -80,14 +80,11 @@ class Event:
             "timestamp_ns": str(self.timestamp_ns),
             "transfer": {
                 "id": str(_number(identity)),
-                "timestamp": times.to_text(recorded_ns),
                 "timestamp_ns": str(recorded_ns),
                 "from": _address(debit),
                 "to": _address(credit),
                 "amount": asset.to_text(minor),
-                "amount_minor": str(minor),
                 "token": asset.code,
-                "ledger": ledger,
                 "code": code,
                 "flags": flag_names(flags),
                 "pending_id": str(_number(pending)) if any(pending) else None,
@@ -97,11 +94,7 @@ class Event:
                 "user_data_32": data_32,
             },
             "accounts": [
-                {
-                    "address": _address(_number(side[0])),
-                    "id": str(_number(side[0])),
-                    "balance": amounts([_number(part) for part in side[1:5]], asset, side[9]),
-                }
+                {"address": _address(_number(side[0])), "balance": _balance(side, asset)}
                 for side in self._sides
                 if party is None or _number(side[5]) == party
             ],
@@ -111,6 +104,18 @@ class Event:
 def events_of(rows: bytes) -> list[Event]:
     """The events in rows of `CHANGE_EVENT`, as a reply has them."""
     return [Event(rows[at : at + SIZE]) for at in range(0, len(rows), SIZE)]
+
+
+def _balance(side: tuple[Any, ...], asset: Asset) -> dict[str, str]:
+    """What an account has; its four sums are a look-up away, and would be half of every event."""
+    sums = dict(zip(BALANCE_FIELDS, map(_number, side[1:5]), strict=True))
+    posted, available = net(**sums, debit_normal=is_debit_normal(side[9]))
+    return {
+        "posted": asset.to_text(posted),
+        "available": asset.to_text(available),
+        "debits_pending": asset.to_text(sums["debits_pending"]),
+        "credits_pending": asset.to_text(sums["credits_pending"]),
+    }
 
 
 @lru_cache(maxsize=65_536)

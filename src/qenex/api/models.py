@@ -158,14 +158,17 @@ class Optimized(_Reply):
     group_rows: Annotated[int, Field(ge=0, description="Transfers that did")]
 
 
-class EventTransfer(_Reply):
-    """The transfer that an event is of."""
+class Transfer(_Reply):
+    """A transfer as recorded."""
 
     id: Wide
+    hash: Hash
     timestamp: TimeText
     timestamp_ns: TimeNs
     from_: Annotated[str, Field(alias="from", pattern=ADDRESS)]
     to: Annotated[str, Field(pattern=ADDRESS)]
+    debit_account_id: Wide
+    credit_account_id: Wide
     amount: Major
     amount_minor: Minor
     token: str
@@ -177,14 +180,6 @@ class EventTransfer(_Reply):
     user_data_128: Wide
     user_data_64: Wide
     user_data_32: U32
-
-
-class Transfer(EventTransfer):
-    """A transfer as recorded."""
-
-    hash: Hash
-    debit_account_id: Wide
-    credit_account_id: Wide
 
 
 class Transaction(Transfer):
@@ -346,12 +341,38 @@ class TrialBalance(_Reply):
     assets: list[AssetSums]
 
 
+class EventTransfer(_Reply):
+    """The transfer that an event is of."""
+
+    id: Wide
+    timestamp_ns: Annotated[TimeNs, Field(description="When it was recorded; for an expiry that was earlier")]
+    from_: Annotated[str, Field(alias="from", pattern=ADDRESS)]
+    to: Annotated[str, Field(pattern=ADDRESS)]
+    amount: Major
+    token: str
+    code: U16
+    flags: list[str]
+    pending_id: Wide | None
+    timeout: U32
+    user_data_128: Wide
+    user_data_64: Wide
+    user_data_32: U32
+
+
+class EventBalance(_Reply):
+    """What an account has after an event; `Balances` says of the names what they mean."""
+
+    posted: Major
+    available: Major
+    debits_pending: Major
+    credits_pending: Major
+
+
 class EventAccount(_Reply):
     """An account right after an event."""
 
     address: Annotated[str, Field(pattern=ADDRESS)]
-    id: Wide
-    balance: Balances
+    balance: EventBalance
 
 
 class Event(_Reply):

@@ -63,9 +63,8 @@ class Socket(asyncio.Protocol):
     """What all of them share; set once by the server."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        """Is called by uvicorn when a connection asks to be upgraded."""
+        """Is called by uvicorn, in this way, when a connection asks to be upgraded."""
         self._connection = ServerProtocol(max_size=MESSAGE_BYTES_MAX, logger=LOG)
-        self._server_connections = server_state.connections
         self._loop = asyncio.get_running_loop()
         self._talk: Talk | None = None
         self._pieces: list[bytes] = []
@@ -79,12 +78,10 @@ class Socket(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=BUFFER_BYTES_MAX, low=BUFFER_BYTES_LOW)
         self.since = self._heard_at = self._loop.time()
-        self._server_connections.add(self)  # type: ignore[arg-type]  # so that a stop waits for it, and ends it
         self.streams.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
-        self._server_connections.discard(self)
         self.streams.closed(self)
         self._drained.set()
         if self._talk is not None:
@@ -98,10 +95,6 @@ class Socket(asyncio.Protocol):
     def resume_writing(self) -> None:
         """It has caught up."""
         self._drained.set()
-
-    def shutdown(self) -> None:
-        """The server stops."""
-        self.close(CloseCode.GOING_AWAY, "the server is stopping; come again with your position")
 
     def eof_received(self) -> None:
         """The client will say no more."""
@@ -177,9 +170,9 @@ class Socket(asyncio.Protocol):
         """Waits until what was sent before has mostly been taken, or the connection is over."""
         await self._drained.wait()
 
-    def refuse(self, error: QenexError, *, reply_to: str | None = None) -> None:
+    def refuse(self, error: QenexError) -> None:
         """Tells the client that something it said could not be done."""
-        self.tell({"type": "error", "reply_to": reply_to, "problem": problems.problem(error)})
+        self.tell({"type": "error", "problem": problems.problem(error)})
 
     def close(self, code: int, reason: str) -> None:
         """Ends the connection, with a word."""

@@ -168,7 +168,9 @@ class Streams:
                 socket.sweep(now)
 
     async def close(self) -> None:
-        """Ends what asks the engines."""
+        """Ends all connections, and what asks the engines."""
+        for socket in list(self._sockets):
+            socket.close(1_001, "the server is stopping; come again with your position")
         for hub in self._hubs.values():
             await hub.close()
 
