@@ -43,6 +43,7 @@ class Desk:
             return await call(Operation.CREATE_TRANSFERS, rows, linger_us=linger_us, context=context, trace=trace)
 
         self._book = book
+        self._found: bytes | None = None
         self.up = up
         self.ledger = Ledger(call, book)
         self.combiner = Combiner(send)
@@ -56,7 +57,7 @@ class Desk:
         Raises:
             EngineUnreachable: the engine has not been reached yet, and nobody else knows.
         """
-        return self._book()
+        return self._found or self._book()
 
     async def find_book(self) -> bytes:
         """Its id, asked of the engine where nobody knows it yet.
@@ -64,9 +65,10 @@ class Desk:
         Raises:
             EngineError: the engine does not answer.
         """
-        if not self.up():
+        if self._found is None:
             await self.ledger.status()
-        return self._book()
+            self._found = self._book()
+        return self._found
 
     async def sides(self, account_ids: Iterable[int]) -> dict[int, Account]:
         """Whose accounts are and of what kind, which never changes; those that there are."""
