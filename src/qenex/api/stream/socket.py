@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
@@ -43,7 +44,7 @@ BUFFER_BYTES_LOW: Final = 64 << 10
 BEHIND_S: Final = 30.0
 """A client that has fallen behind and takes less than what waits in so long is dropped."""
 PING_S: Final = 20.0
-"""A client that said nothing for so long is asked whether it is there."""
+"""A client that said nothing for so long, or a little less, is asked whether it is there."""
 SILENT_S: Final = 60.0
 """One that says nothing for so long is gone."""
 CLOSING_S: Final = 5.0
@@ -69,6 +70,8 @@ class Socket(asyncio.Protocol):
         self._talk: Talk | None = None
         self._pieces: list[bytes] = []
         self._closing_since: float | None = None
+        # Clients that came at once need not all be asked at once, nor answer at once.
+        self._ping_s = PING_S * (0.5 + random.random() / 2)  # noqa: S311  # no secret
         self._behind_since = 0.0
         self._drained = asyncio.Event()
         self._drained.set()
@@ -196,7 +199,7 @@ class Socket(asyncio.Protocol):
             self.close(TOO_SLOW, "too slow for what happens; come again with your position")
         elif now - self._heard_at > SILENT_S:
             self._transport.abort()
-        elif now - self._heard_at > PING_S:
+        elif now - self._heard_at > self._ping_s:
             self._transport.write(_PING)
 
     @property

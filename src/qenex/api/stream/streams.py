@@ -35,6 +35,8 @@ TICKET_S: Final = 30.0
 """How long a ticket is good."""
 TICKETS_MAX: Final = 65_536
 SWEEP_S: Final = 1.0
+"""How often each connection is looked at."""
+SWEEP_PARTS: Final = 20
 
 
 class Tickets:
@@ -159,13 +161,16 @@ class Streams:
         return OriginRefused(origin)
 
     async def sweep(self) -> None:
-        """Looks at all connections, again and again."""
+        """Looks at all connections, again and again, a few at a time, so that nothing else waits for it."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(SWEEP_S)
-            now = loop.time()
-            for socket in list(self._sockets):
-                socket.sweep(now)
+            sockets = list(self._sockets)
+            size = -(-len(sockets) // SWEEP_PARTS)
+            for part in range(SWEEP_PARTS):
+                await asyncio.sleep(SWEEP_S / SWEEP_PARTS)
+                now = loop.time()
+                for socket in sockets[part * size : (part + 1) * size]:
+                    socket.sweep(now)
 
     async def close(self) -> None:
         """Ends all connections, and what asks the engines."""
