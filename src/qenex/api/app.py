@@ -24,6 +24,7 @@ from qenex.api.routing import PREFIX
 from qenex.api.stream.routes import StreamRoutes
 from qenex.api.stream.streams import Streams
 from qenex.api.transactions import Transactions
+from qenex.api.versions import Versions
 from qenex.errors import InternalError, InvalidParameter, MethodNotAllowed, QenexError, RouteNotFound
 from qenex.principals import Action
 
@@ -49,6 +50,7 @@ class Application:
         *,
         credentials: Credentials | None = None,
         registry: CollectorRegistry | None = None,
+        versions: Versions | None = None,
     ) -> None:
         """Wires it.
 
@@ -60,6 +62,7 @@ class Application:
             protection: how much somebody may, and what is traced.
             credentials: all but the owner's of the first book.
             registry: of what is counted.
+            versions: of the API, and how long each is there.
         """
         main = desks.main
         self.desks = desks
@@ -75,7 +78,10 @@ class Application:
             f"{PREFIX}/transaction": {"POST": lambda exchange: Transactions(exchange, assets).create()},
             f"{PREFIX}/transactions": {"POST": lambda exchange: Transactions(exchange, assets).create_many()},
         }
-        self.gateway = Gateway(self.authentication, self.admission, protection, desks, hot, self.fastapi, self.metrics)
+        self.gateway = Gateway(
+            *(self.authentication, self.admission, protection, desks, hot, self.fastapi, self.metrics),
+            versions or Versions(),
+        )
 
     async def admit_to_metrics(self, scope: Scope) -> None:
         """Lets those pass who may see the metrics.

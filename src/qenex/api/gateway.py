@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qenex.api.desks import Desks
     from qenex.api.exchange import Answer, Headers, Message, Receive, Scope, Send
     from qenex.api.metrics import HttpMetrics
+    from qenex.api.versions import Versions
     from qenex.limits import Limits, Verdict
     from qenex.telemetry.tracing import Trace, Tracer
 
@@ -59,6 +60,7 @@ class Gateway:
         hot: Mapping[str, Mapping[str, Handler]],
         application: Asgi,
         metrics: HttpMetrics,
+        versions: Versions,
     ) -> None:
         """Wires it.
 
@@ -70,7 +72,9 @@ class Gateway:
             hot: handlers by path and method.
             application: answers everything else.
             metrics: counts.
+            versions: of the API, and how long each is there.
         """
+        self._versions = versions
         self._authentication, self._admission, self._desks = authentication, admission, desks
         self._limits, self._tracer, self._policy_header = protection
         self._hot, self._application, self._metrics = hot, application, metrics
@@ -84,6 +88,7 @@ class Gateway:
         trace: Trace | None = None
         try:
             headers = read_headers(scope)
+            answering.version = self._versions.headers(path)
             trace = answering.trace = self._tracer.begin(headers.get(b"traceparent"))
             tracing.enter(trace)
             exchange = await self._enter(scope, path, headers, receive, request_id, trace, answering)
@@ -157,7 +162,7 @@ class Gateway:
 class _Answering:
     """Sends one answer, with the headers that each carries."""
 
-    __slots__ = ("_is_secure", "_policy_header", "_request_id", "_send", "status", "trace", "verdict")
+    __slots__ = ("_is_secure", "_policy_header", "_request_id", "_send", "status", "trace", "verdict", "version")
 
     def __init__(self, send: Send, request_id: str, policy_header: bytes, *, is_secure: bool) -> None:
         self._send, self._request_id = send, request_id.encode("ascii")
@@ -166,6 +171,7 @@ class _Answering:
         """0 until the answer began."""
         self.verdict: Verdict | None = None
         self.trace: Trace | None = None
+        self.version: Headers = []
 
     async def answer(self, answer: Answer) -> None:
         """Sends an answer, unless one has begun already: what fails after that can only be logged."""
@@ -191,6 +197,7 @@ class _Answering:
         if self.verdict is not None:
             headers.append((b"ratelimit-policy", self._policy_header))
             headers.append((b"ratelimit", self.verdict.header))
+        headers.extend(self.version)
         is_page = any(name == b"content-type" and value.startswith(_HTML) for name, value in headers)
         security_headers.complete(headers, page=is_page, secure=self._is_secure)
         if self.status in _CLOSING:

@@ -139,6 +139,14 @@ class TooManyConnections(ExchangeError, code="too_many_connections", http_status
     """There are as many connections as are taken at a time."""
 
 
+class VersionEnded(ExchangeError, code="version_ended", http_status=410):
+    """This version of the API has come to its end."""
+
+    def __init__(self, version: str, successor: str | None) -> None:
+        super().__init__(f"{self.text} ({version}{f'; {successor} takes its place' if successor else ''})")
+        self.version, self.successor = version, successor
+
+
 class OriginRefused(ExchangeError, code="origin_refused", http_status=403, iso_reason="AG08"):
     """A page of another site may not open the stream."""
 

@@ -164,13 +164,13 @@ async def restarted(memory_engine: MemoryEngine) -> AsyncIterator[Api]:
 
 @asynccontextmanager
 async def application_over(
-    memory_engine: MemoryEngine, limits: LocalLimits | None = None, *, scheme: str = "http"
+    memory_engine: MemoryEngine, limits: LocalLimits | None = None, *, scheme: str = "http", **more: Any
 ) -> AsyncIterator[Api]:
     register = Register()
     desks = Desks(Desk(memory_engine.call, lambda: BOOK, lambda: True))
     limits = limits or LocalLimits(policy(Settings.load()))
     protection = Protection(limits, Tracer(None, 0), limits.policy.header)
-    application = Application(desks, TOKEN, Assets(), shipped_policies(), protection, credentials=register)
+    application = Application(desks, TOKEN, Assets(), shipped_policies(), protection, credentials=register, **more)
     transport = httpx.ASGITransport(application.gateway)
     headers = {"authorization": f"Bearer {TOKEN}"}
     async with httpx.AsyncClient(transport=transport, base_url=f"{scheme}://qenex", headers=headers) as http:

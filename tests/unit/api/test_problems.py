@@ -261,7 +261,7 @@ ELSEWHERE = {
     *("credential_missing", "credential_exposed", "book_locked", "book_damaged", "storage_failed"),
     *("book_missing", "book_exists", "backup_unusable"),
     # Of pages that open a stream (tests/integration/test_stream.py), and of files of policies.
-    *("origin_refused", "invalid_policies", "policy_tests_failed"),
+    *("version_ended", "origin_refused", "invalid_policies", "policy_tests_failed"),
     # Of limits that are low (test_protection.py), of what is asked outside, of the records, of people and their keys.
     *(code for code, kind in BY_CODE.items() if issubclass(kind, (errors.RecordsError, errors.IdentityError))),
     *("principal_not_found", "api_key_not_found"),
