@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 use qenex_proxy::{CERTIFICATE_MAX, HEADER_MAX, Origin};
 
+/// One that is, for readers who look into it: of CN=a program, O=Bank, of vectors.
+const CERTIFICATE: &[u8] = include_bytes!("../../../spec/vectors/proxy/certificate.der");
+
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../spec/vectors/proxy").join(name)
 }
@@ -36,8 +39,8 @@ fn written() -> Vec<(&'static str, Origin<'static>)> {
     vec![
         ("ipv4", plain()),
         ("ipv6", wide),
-        ("ipv4_certificate", Origin { certificate: Some(b"a certificate in DER"), ..plain() }),
-        ("ipv6_certificate", Origin { certificate: Some(b"another certificate"), ..wide }),
+        ("ipv4_certificate", Origin { certificate: Some(CERTIFICATE), ..plain() }),
+        ("ipv6_certificate", Origin { certificate: Some(CERTIFICATE), ..wide }),
     ]
 }
 
@@ -60,18 +63,18 @@ fn headers_are_written_and_read_as_they_stand() {
 /// Headers that are wrong in one thing, by what it is.
 fn wrong() -> Vec<(&'static str, Vec<u8>)> {
     let bare = plain().encode().unwrap();
-    let shown = Origin { certificate: Some(b"a certificate"), ..plain() }.encode().unwrap();
+    let shown = Origin { certificate: Some(CERTIFICATE), ..plain() }.encode().unwrap();
     let with = |header: &[u8], at: usize, value: u8| {
         let mut changed = header.to_vec();
         changed[at] = value;
         changed
     };
-    // The lengths of the header and of the value of TLS are the last byte of two.
     let longer = |header: &[u8], by: &[u8], inside: bool| {
         let mut changed = [header, by].concat();
-        changed[15] += u8::try_from(by.len()).unwrap();
-        if inside {
-            changed[30] += u8::try_from(by.len()).unwrap();
+        // The length of the header, and that of what it says of TLS.
+        for at in if inside { &[14, 29][..] } else { &[14] } {
+            let length = u16::from_be_bytes([changed[*at], changed[at + 1]]) + u16::try_from(by.len()).unwrap();
+            changed[*at..at + 2].copy_from_slice(&length.to_be_bytes());
         }
         changed
     };
@@ -128,7 +131,7 @@ fn the_longest_header_is_of_the_longest_certificate() {
 proptest! {
     #[test]
     fn one_changed_byte_is_refused_or_says_what_it_says(at in 0_usize..80, value: u8) {
-        let mut header = Origin { certificate: Some(b"a certificate in DER"), ..plain() }.encode().unwrap();
+        let mut header = Origin { certificate: Some(CERTIFICATE), ..plain() }.encode().unwrap();
         let at = at % header.len();
         header[at] = value;
         if let Ok(Some((origin, length))) = Origin::decode(&header) {
