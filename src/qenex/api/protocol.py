@@ -103,16 +103,24 @@ class Protocol(HttpToolsProtocol):
         stream = transport.get_extra_info("socket")
         if stream is not None and stream.family == socket.AF_UNIX:
             self._preface = bytearray()
-        elif self.trusted_proxy is not None and self.client is not None:
-            address = ipaddress.ip_address(self.client[0])
-            self._is_proxy = address in self.trusted_proxy
-            self.scheme = "https" if self._is_proxy else "http"
-            if not self._is_proxy and not address.is_loopback:
-                transport.abort()
-                return
+        elif self.trusted_proxy is not None and not self._may_come(self.trusted_proxy):
+            transport.abort()
+            return
         if len(self.connections) > self.connections_max:
             strangers = (one for one in self.connections if isinstance(one, Protocol) and one.makes_room)
             min(strangers, key=lambda one: one.since).refuse(TooManyConnections())
+
+    def _may_come(self, proxy: Network) -> bool:
+        """Whether it is the trusted proxy's, which speaks for others, or of this machine."""
+        if self.client is None:
+            return False  # it is gone already, and who it was is not known
+        address = ipaddress.ip_address(self.client[0])
+        # A listener for IPv6 may take IPv4 too, and writes its addresses so.
+        address = getattr(address, "ipv4_mapped", None) or address
+        self._is_proxy = address in proxy
+        if self._is_proxy:
+            self.scheme = "https"
+        return self._is_proxy or address.is_loopback
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""

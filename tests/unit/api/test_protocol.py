@@ -233,6 +233,7 @@ FORWARDED = b"GET /health HTTP/1.1\r\nhost: a\r\nX-Forwarded-For: 10.9.9.9, %b\r
     [
         ("192.0.2.5", b"203.0.113.7", ("203.0.113.7", 0), "https"),
         ("192.0.2.5", b"2001:db8::7", ("2001:db8::7", 0), "https"),
+        ("::ffff:192.0.2.5", b"203.0.113.7", ("203.0.113.7", 0), "https"),
         ("192.0.2.5", b"unknown", ("192.0.2.5", 40_000), "https"),
         ("127.0.0.1", b"203.0.113.7", ("127.0.0.1", 40_000), "http"),
     ],
@@ -249,8 +250,9 @@ async def test_the_trusted_proxy_is_believed_by_its_last_address_and_nobody_else
 
 async def test_behind_a_proxy_others_do_not_come_in(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Protocol, "trusted_proxy", ip_network("192.0.2.0/28"))
-    _, transport = door.connect(PeerTransport("192.0.2.16"))
-    assert transport.aborted
+    for transport in (PeerTransport("192.0.2.16"), PeerTransport("::ffff:192.0.2.16"), Transport()):
+        door.connect(transport)
+        assert transport.aborted
 
 
 async def test_without_a_trusted_proxy_no_header_is_believed(door: Door) -> None:
