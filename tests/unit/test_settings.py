@@ -162,8 +162,8 @@ def test_every_setting_is_documented_with_its_three_spellings_and_default() -> N
     page = (Path(__file__).parents[2] / "docs/reference/cli.md").read_text(encoding="utf-8")
     for name, field in Settings.model_fields.items():
         key = "" if name == "home" else f"`{name}` "
-        default = {None: "none", "": "none", False: "no"}.get(field.default, field.default)
-        default = f"`{default}`" if isinstance(field.default, str | Path) and field.default else default
+        default = field.default if isinstance(field.default, int) else f"`{field.default}`" if field.default else "none"
+        default = "no" if default is False else default
         assert f"| `--{name.replace('_', '-')}` | `QENEX_{name.upper()}` | {key}| {default} |" in page
 
 

@@ -41,6 +41,8 @@ CLOSING_S: Final = 5.0
 """What was written to a connection that ends must be taken in this time."""
 SWEEP_S: Final = 1.0
 """How often connections are looked at: what a limit is exceeded by at most."""
+ORIGIN: Final = ("client", "scheme", "qenex.thumbprint", "qenex.subject")
+"""What a scope says of who is at the other end; the last two only of a client with a certificate."""
 FORWARDED: Final = b"x-forwarded-for"
 """What the trusted proxy is believed, by its last address; nothing else that a header says of a connection is."""
 OUTSIDE: Final = frozenset(
@@ -243,6 +245,11 @@ class Protocol(HttpToolsProtocol):
         """The answer is out of our hands; the next one that waits has its own time."""
         self._answering_since = self.loop.time() if self.pipeline else None
         super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over, and as its state who is at the other end: from the transport nobody could tell."""
+        self.app_state = self.app_state | {name: self.scope.get(name) for name in ORIGIN}
+        super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:  # uvicorn's text says less than ours
         """Refuses what is not HTTP."""

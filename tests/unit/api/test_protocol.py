@@ -260,3 +260,21 @@ async def test_without_a_trusted_proxy_no_header_is_believed(door: Door) -> None
     connection.data_received(FORWARDED % b"203.0.113.7")
     assert (connection.scope["client"], connection.scope["scheme"]) == (("192.0.2.5", 40_000), "http")
     assert [name for name, _ in connection.headers] == [b"host"]
+
+
+async def test_who_asks_for_a_web_socket_is_told_to_what_takes_it_over(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Protocol, "trusted_proxy", ip_network("192.0.2.0/28"))
+    connection, transport = door.connect(PeerTransport("192.0.2.5"))
+    told: list[dict[str, Any]] = []
+
+    class Taken(asyncio.Protocol):
+        def __init__(self, *, app_state: dict[str, Any], **_: Any) -> None:
+            told.append(app_state)
+
+    connection.ws_protocol_class = cast("Any", Taken)
+    monkeypatch.setattr(transport, "set_protocol", lambda _: None)
+    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nx-forwarded-for: 203.0.113.7\r\n"
+    connection.data_received(b"GET /v1/stream HTTP/1.1\r\nhost: a\r\n" + upgrade + b"\r\n")
+    assert told == [{"client": ("203.0.113.7", 0), "scheme": "https", "qenex.thumbprint": None, "qenex.subject": None}]
