@@ -24,6 +24,8 @@ from qenex.settings import PREFIX, Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from qenex.cli.tls import Pair
+
 START_SECONDS = 600.0
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -113,12 +115,22 @@ class Watch:
 class Instance:
     """A home of its own, the engine in it as a process, and the HTTP API where asked for."""
 
-    def __init__(self, home: Path) -> None:
-        settings = Settings.load({"home": home, "binary_port": 0, "http_port": 0, "metrics_port": 0})
-        self.settings = bootstrap.initialise(settings).settings
+    def __init__(self, home: Path, certificate: Pair | None = None) -> None:
+        """With a certificate it has TLS before it."""
+        ports = ("binary_port", "http_port", "metrics_port", "https_port", "binary_tls_port")
+        given: dict[str, object] = {"home": home} | dict.fromkeys(ports, 0)
+        self.ca = home / "ca.pem"
+        if certificate is not None:
+            given |= {"tls_certificate": home / "server.pem", "tls_key": home / "server.key"}
+        self.settings = bootstrap.initialise(Settings.load(given)).settings
+        if certificate is not None:
+            (home / "server.key").touch(mode=0o600)
+            for name, content in zip(("ca.pem", "server.pem", "server.key"), certificate, strict=True):
+                (home / name).write_bytes(content)
         self.engine: Process | None = None
         self.http: Process | None = None
-        self.address = self.http_address = ""
+        self.front: Process | None = None
+        self.address = self.http_address = self.https_address = ""
         self.start_seconds = 0.0
         """How long the engine took from its start until it answered."""
 
@@ -144,6 +156,13 @@ class Instance:
             raise RuntimeError("the engine is not running")
         return self.engine
 
+    @property
+    def fronting(self) -> Process:
+        """The process of TLS."""
+        if self.front is None:
+            raise RuntimeError("there is no TLS")
+        return self.front
+
     def start(self) -> Self:
         """Starts the engine, and waits until it listens."""
         begin = time.monotonic()
@@ -153,9 +172,12 @@ class Instance:
         return self
 
     def start_http(self) -> Self:
-        """Starts the HTTP API, and waits until it listens."""
+        """Starts the HTTP API, with a certificate TLS before it, and waits until they listen."""
         self.http, served = self._start("qenex.api", self.settings.http_file)
         self.http_address = served["http"]
+        if self.settings.tls_certificate is not None:
+            self.front, served = self._start("qenex.front", self.settings.front_file)
+            self.https_address = served["https"]
         return self
 
     def kill(self) -> None:
@@ -166,11 +188,11 @@ class Instance:
 
     def stop(self) -> None:
         """Ends what runs."""
-        for process in (self.http, self.engine):
+        for process in (self.front, self.http, self.engine):
             if process is not None:
                 process.popen.send_signal(signal.SIGTERM)
                 process.popen.wait(START_SECONDS)
-        self.http = self.engine = None
+        self.front = self.http = self.engine = None
 
     def _start(self, module: str, run_file: Path) -> tuple[Process, dict[str, str]]:
         rest = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -195,10 +217,10 @@ class Instance:
 
 
 @contextmanager
-def instance(*, http: bool = False) -> Iterator[Instance]:
+def instance(*, http: bool = False, certificate: Pair | None = None) -> Iterator[Instance]:
     """A running instance with a home of its own on the disk that is measured."""
     with scratch() as path:
-        one = Instance(path / "home").start()
+        one = Instance(path / "home", certificate).start()
         try:
             yield one.start_http() if http else one
         finally:

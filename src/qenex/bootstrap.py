@@ -75,7 +75,7 @@ def initialise(
     created = [folder for folder in folders if _folder(folder)]
     for path in (*folders, settings.file):
         check_ours(path)
-    for path in (settings.engine_file, settings.http_file):
+    for path in (settings.engine_file, settings.http_file, settings.front_file):
         _keep_space(path)
     if _file(settings.file, template()):
         created.append(settings.file)

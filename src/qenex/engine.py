@@ -48,6 +48,7 @@ class _AskedToStop(Exception):
 
 
 def _serve(settings: Settings, *, until_input_ends: bool) -> None:
+    address = (settings.binary_host, settings.binary_port)
     bootstrap.allow_many_files()
     folder = bootstrap.book_folder(settings)
     # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
@@ -68,7 +69,7 @@ def _serve(settings: Settings, *, until_input_ends: bool) -> None:
             path=str(folder),
             book=folder.name,
             owner_token=bootstrap.owner_token(settings),
-            address=(settings.host, settings.binary_port),
+            address=address,
             sessions_max=settings.sessions_max,
             connections_max=settings.connections_max,
             window_requests=settings.window_requests,
@@ -79,8 +80,8 @@ def _serve(settings: Settings, *, until_input_ends: bool) -> None:
         )
     for note in engine.notes:
         sys.stderr.write(f"engine: {note}\n")
-    address = ":".join(map(str, engine.address or ()))
-    bootstrap.write_run_file(settings.engine_file, {"pid": os.getpid(), "binary": address, "book": folder.name})
+    served = ":".join(map(str, engine.address or ()))
+    bootstrap.write_run_file(settings.engine_file, {"pid": os.getpid(), "binary": served, "book": folder.name})
     try:
         engine.wait()
     finally:

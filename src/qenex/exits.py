@@ -20,6 +20,7 @@ from qenex.errors import (
     Forbidden,
     InvalidInput,
     NotFound,
+    PlaintextExposed,
     ProcessDied,
     QenexError,
     Rejected,
@@ -56,7 +57,7 @@ class ExitCode(IntEnum):
 _BY_ERROR: Final[tuple[tuple[tuple[type[QenexError], ...], ExitCode], ...]] = (
     ((Unauthenticated, Forbidden, WrongBook, CredentialMissing, CredentialExposed), ExitCode.UNAUTHORISED),
     ((Rejected, NotFound), ExitCode.REFUSED),
-    ((InvalidInput, AddressInvalid, BackupUnusable, BookMissing, BookExists), ExitCode.USAGE),
+    ((InvalidInput, AddressInvalid, PlaintextExposed, BackupUnusable, BookMissing, BookExists), ExitCode.USAGE),
     ((ConnectionFailed,), ExitCode.UNREACHABLE),
     ((BookDamaged,), ExitCode.DAMAGED),
     ((BookLocked, AddressInUse), ExitCode.IN_USE),

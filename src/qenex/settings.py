@@ -8,15 +8,17 @@ value is refused with the place it came from.
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import json
 import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
-from qenex.errors import InvalidSettings
+from qenex.errors import InvalidSettings, PlaintextExposed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,6 +38,10 @@ RECORDS_IN_HOME = "sqlite"
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Rate = Annotated[int, Field(ge=1, le=1_000_000)]
 Burst = Annotated[int, Field(ge=1, le=10_000_000)]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+LOOPBACK = "127.0.0.1"
+"""Where only this machine comes in."""
 
 
 def _absolute(path: Path) -> Path:
@@ -48,16 +54,54 @@ def _records_url(url: str) -> str:
     return url
 
 
+def _unset(value: object) -> object:
+    """An empty text says that something is not set, whatever another source says."""
+    return None if value == "" else value
+
+
+def _some(network: Network | None) -> Network | None:
+    if network is not None and network.prefixlen == 0:
+        raise ValueError("it names everybody")
+    return network
+
+
+OptionalPath = Annotated[
+    Path | None, BeforeValidator(_unset), AfterValidator(lambda path: path if path is None else _absolute(path))
+]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can come in there; a name other than localhost could be anybody's."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Settings(BaseSettings):
     """Settings of one instance, checked. Use `load`, which names the source of what is wrong."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, validate_default=True)
 
     home: Annotated[Path, AfterValidator(_absolute)] = Field(DEFAULT_HOME, description="Folder of the instance")
-    host: str = Field("127.0.0.1", min_length=1, description="Address that the servers listen on")
+    host: str = Field(LOOPBACK, min_length=1, description="Address that the servers listen on")
     binary_port: Port = Field(7400, description="Port of the binary protocol; 0 is any free one")
     http_port: Port = Field(8080, description="Port of the HTTP API; 0 is any free one")
     metrics_port: Port = Field(9090, description="Port of the Prometheus metrics; 0 is any free one")
+    https_port: Port = Field(8443, description="Port of the HTTP API by TLS; 0 is any free one")
+    binary_tls_port: Port = Field(7443, description="Port of the binary protocol by TLS; 0 is any free one")
+    tls_certificate: OptionalPath = Field(
+        None, description="Certificate (PEM, with those below its root); needs tls_key"
+    )
+    tls_key: OptionalPath = Field(None, description="Private key of tls_certificate (PEM, mode 600)")
+    tls_client_ca: OptionalPath = Field(None, description="Who certifies clients (PEM); asks them for a certificate")
+    tls_client_crl: OptionalPath = Field(None, description="Certificates of clients that were revoked (PEM, CRL)")
+    tls_client_required: bool = Field(default=False, description="Whether a client must show a certificate")
+    trusted_proxy: Annotated[Network | None, BeforeValidator(_unset), AfterValidator(_some)] = Field(
+        None, description="Address or network of a proxy that ends TLS for QENEX; its X-Forwarded-For is believed"
+    )
     sessions_max: int = Field(
         65_536, ge=1, le=1_048_576, description="Sessions remembered; the one unused longest makes room"
     )
@@ -110,9 +154,13 @@ class Settings(BaseSettings):
         """
         given = {name: value for name, value in (flags or {}).items() if value is not None}
         try:
-            return cls(**given)  # type: ignore[arg-type]  # judged by pydantic, that is the point
+            settings = cls(**given)  # type: ignore[arg-type]  # judged by pydantic, that is the point
         except ValidationError as error:
             raise InvalidSettings([_complaint(problem, given) for problem in error.errors()]) from error
+        for name, needs in NEEDS.items():
+            if getattr(settings, name) and not getattr(settings, needs):
+                raise InvalidSettings([f"{name} is set without {needs}, which it needs"])
+        return settings
 
     @classmethod
     def settings_customise_sources(
@@ -183,6 +231,44 @@ class Settings(BaseSettings):
         """Written by the HTTP process once it serves: `pid`, `http`, `metrics`."""
         return self.run_folder / "http.json"
 
+    @property
+    def front_file(self) -> Path:
+        """Written by the TLS front once it serves: `pid`, `https`, `binary`."""
+        return self.run_folder / "front.json"
+
+    @property
+    def http_socket(self) -> Path:
+        """Where the TLS front hands connections to the HTTP process."""
+        return self.run_folder / "http.sock"
+
+    @property
+    def engine_socket(self) -> Path:
+        """Where the TLS front hands connections to the engine."""
+        return self.run_folder / "engine.sock"
+
+    @property
+    def binary_host(self) -> str:
+        """Address of the binary protocol without TLS: never one that other machines reach.
+
+        Raises:
+            PlaintextExposed: as `plain_host`.
+        """
+        host = self.plain_host
+        return host if is_loopback(host) else LOOPBACK
+
+    @property
+    def plain_host(self) -> str:
+        """Address of what is served without TLS: `host` if only this machine or the trusted proxy comes in there.
+
+        Raises:
+            PlaintextExposed: others could come in at `host`, and there is neither a certificate nor a proxy.
+        """
+        if is_loopback(self.host) or self.trusted_proxy:
+            return self.host
+        if self.tls_certificate is None:
+            raise PlaintextExposed(self.host)
+        return LOOPBACK
+
     def arguments(self) -> list[str]:
         """The settings as arguments for a process that reads them with `from_arguments`.
 
@@ -190,7 +276,18 @@ class Settings(BaseSettings):
         in the variable or the file.
         """
         shown = (name for name, field in type(self).model_fields.items() if field.repr)
-        return [f"--{name.replace('_', '-')}={getattr(self, name)}" for name in shown]
+        values = {name: getattr(self, name) for name in shown}
+        return [f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in values.items()]
+
+
+NEEDS = {
+    "tls_certificate": "tls_key",
+    "tls_key": "tls_certificate",
+    "tls_client_ca": "tls_certificate",
+    "tls_client_crl": "tls_client_ca",
+    "tls_client_required": "tls_client_ca",
+}
+"""Settings that mean nothing without another."""
 
 
 UNTIL_INPUT_ENDS = "--until-input-ends"
@@ -232,7 +329,7 @@ def template() -> str:
     lines = ["# Settings of this QENEX instance. Flags and QENEX_* variables win over this file.", ""]
     for name, field in Settings.model_fields.items():
         if name != "home":
-            value = f'"{field.default}"' if isinstance(field.default, str) else field.default
+            value = json.dumps("" if field.default is None else field.default)
             lines += [f"# {field.description}.", f"# {name} = {value}", ""]
     return "\n".join(lines)
 

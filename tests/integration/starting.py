@@ -8,11 +8,12 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.conftest import ROOT, START_SECONDS, process_environment
+from tests.conftest import ROOT, START_SECONDS, process_environment, published
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,11 +30,18 @@ class Started:
     process: subprocess.Popen[str]
     log: Path
     children: dict[str, int]
-    """Descriptors of its processes, `engine` and `http`, which become readable when they end."""
+    """Descriptors of its processes, `engine`, `http`, perhaps `front`, which become readable when they end."""
 
     def said(self) -> str:
         """What it has written to its error stream so far."""
         return self.log.read_text(encoding="utf-8")
+
+    def waits_for(self, text: str) -> None:
+        """Waits until it says so."""
+        until = time.monotonic() + START_SECONDS
+        while text not in self.said():
+            assert time.monotonic() < until, f"it does not say: {text}"
+            time.sleep(0.01)
 
     def stop(self) -> int:
         """Stops it as Ctrl-C does; its exit code."""
@@ -60,9 +68,10 @@ def started(home: Path, *arguments: str, environment: Mapping[str, str] | None =
             assert process.stdout is not None
             is_ready = any(line.startswith("QENEX ready") for line in process.stdout)
             assert is_ready, log.read_text(encoding="utf-8")
-            for name in ("engine", "http"):
-                published = json.loads((home / "run" / f"{name}.json").read_text(encoding="utf-8"))
-                children[name] = os.pidfd_open(published["pid"])
+            for path in published(home / "run"):
+                if path.suffix == ".json":
+                    content = json.loads(path.read_text(encoding="utf-8"))
+                    children[path.stem] = os.pidfd_open(content["pid"])
             yield Started(home, process, log, children)
         finally:
             process.kill()

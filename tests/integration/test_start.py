@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import ssl
+import stat
+from pathlib import Path
 
 import httpx
+import pytest
 
 from qenex import QenexClient
 from qenex.bootstrap import owner_token
 from qenex.exits import ExitCode
 from qenex.settings import Settings
-from tests.conftest import START_SECONDS, published
+from tests.conftest import START_SECONDS, published, run_python
 from tests.integration.faults import full_disk
 from tests.integration.starting import started
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def has_clean_end(home: Path) -> bool:
@@ -58,3 +58,34 @@ def test_asked_to_stop_it_stops_the_http_process_first_and_ends_with_zero(tmp_pa
         said = instance.said()
         assert said.index("the http process has stopped") < said.index("the engine process has stopped")
     assert has_clean_end(tmp_path)
+
+
+def test_with_a_certificate_it_serves_by_tls_and_takes_another_as_it_comes(tmp_path: Path) -> None:
+    def certify() -> ssl.SSLContext:
+        made = run_python("-m", "qenex.cli", "tls", "self-signed", "--home", tmp_path, "--json")
+        assert made.returncode == ExitCode.OK, made.stderr
+        paths.update(json.loads(made.stdout))
+        return ssl.create_default_context(cafile=paths["ca"])
+
+    paths: dict[str, str] = {}
+    first = certify()
+    assert Path(paths["tls_key"]).stat().st_mode & 0o777 == 0o600
+    settings = [f"QENEX_{name.upper()}" for name in ("tls_certificate", "tls_key", "https_port", "binary_tls_port")]
+    values = [paths["tls_certificate"], paths["tls_key"], "0", "0"]
+    with started(tmp_path, "--no-demo", environment=dict(zip(settings, values, strict=True))) as instance:
+        https = json.loads((tmp_path / "run/front.json").read_text(encoding="utf-8"))["https"]
+        assert httpx.get(f"https://{https}/health", verify=first, timeout=START_SECONDS).json()["ready"]
+        assert stat.S_IMODE((tmp_path / "run/http.sock").stat().st_mode) == 0o600
+        with httpx.Client(verify=first, timeout=START_SECONDS) as before:
+            assert before.get(f"https://{https}/health").status_code == 200
+            second = certify()
+            instance.waits_for("the certificate was read anew")
+            assert httpx.get(f"https://{https}/health", verify=second, timeout=START_SECONDS).status_code == 200
+            with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+                httpx.get(f"https://{https}/health", verify=first, timeout=START_SECONDS)
+            assert before.get(f"https://{https}/health").status_code == 200, "what was connected stays"
+        assert instance.stop() == ExitCode.OK
+        said = instance.said()
+        order = [said.index(f"the {name} process has stopped") for name in ("http", "front", "engine")]
+        assert order == sorted(order), "what HTTP still answers has a way out"
+        assert published(tmp_path / "run") == []

@@ -64,3 +64,21 @@ def test_a_credential_that_others_can_read_stops_the_start(tmp_path: Path) -> No
     done = start(tmp_path)
     assert done.returncode == ExitCode.UNAUTHORISED
     assert "chmod 600" in done.stderr
+
+
+def test_other_machines_are_not_let_in_without_tls(tmp_path: Path) -> None:
+    for module in ("core.financial_engine", "qenex.api"):
+        initialise(tmp_path)
+        done = run_python("-m", module, "--home", tmp_path, "--host", "0.0.0.0", "--binary-port", "0")  # noqa: S104
+        assert done.returncode == ExitCode.USAGE
+        assert "other machines would reach 0.0.0.0 without TLS. Set tls_certificate and tls_key" in done.stderr
+    done = start(tmp_path, "--host", "0.0.0.0")  # noqa: S104  # that is the point
+    assert done.returncode == ExitCode.USAGE
+    assert "or trusted_proxy" in done.stderr
+    assert list((tmp_path / "books").iterdir()) == []
+
+
+def test_a_front_without_a_certificate_says_what_it_needs(tmp_path: Path) -> None:
+    done = run_python("-m", "qenex.front", "--home", tmp_path)
+    assert done.returncode == ExitCode.USAGE
+    assert "tls_certificate and tls_key are not set" in done.stderr

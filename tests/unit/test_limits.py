@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from qenex.api import combiner, exchange, listings, protocol, strict_json, transactions
+from qenex import front
+from qenex.api import combiner, exchange, listings, preface, protocol, strict_json, transactions
 from qenex.client import protocol as binary
 from qenex.errors import BY_CODE
 from qenex.kernel import BATCH_MAX, CHANGE_EVENTS_MAX
@@ -37,6 +38,8 @@ MIB, KIB = 1 << 20, 1 << 10
         ("unanswered bytes of a session", "16 MiB", DEFAULTS["window_bytes"] == 16 * MIB),
         ("connections with a credential", "1,024", DEFAULTS["connections_max"] == 1_024),
         ("sessions", "65,536", DEFAULTS["sessions_max"] == 65_536),
+        ("connections of a port by TLS", "1,280", DEFAULTS["connections_max"] + front.SPARE_CONNECTIONS == 1_280),
+        ("certificate of a client by TLS", "16 KiB", preface.CERTIFICATE_MAX == 16 * KIB),
         ("HTTP connections", "1,024", protocol.Protocol.connections_max == 1_024),
         ("time for an HTTP request to arrive", "10 s", protocol.ARRIVAL_S == 10),
         (

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from qenex.errors import InvalidSettings
+from qenex.errors import InvalidSettings, PlaintextExposed
 from qenex.settings import Settings, from_arguments, template
 
 
@@ -110,11 +110,13 @@ def test_the_template_changes_nothing_until_a_line_is_uncommented(home: Path) ->
     assert tomllib.loads(text) == {}
     keys = [line[2:] for line in text.splitlines() if " = " in line]
     parsed = tomllib.loads("\n".join(keys))
-    assert parsed == {name: field.default for name, field in Settings.model_fields.items() if name != "home"}
+    defaults = {name: field.default for name, field in Settings.model_fields.items() if name != "home"}
+    assert parsed == {name: "" if default is None else default for name, default in defaults.items()}
 
 
 def test_settings_survive_the_way_to_another_process(tmp_path: Path) -> None:
-    settings = Settings.load({"home": tmp_path / "a b", "http_port": 0, "host": "::1"})
+    given = {"home": tmp_path / "a b", "http_port": 0, "host": "::1", "trusted_proxy": "192.0.2.0/28", **CERTIFICATE}
+    settings = Settings.load(given)
     assert from_arguments("x", "y", settings.arguments()) == (settings, False)
     assert from_arguments("x", "y", [*settings.arguments(), "--until-input-ends"]) == (settings, True)
 
@@ -161,4 +163,51 @@ def test_every_setting_is_documented_with_its_three_spellings_and_default() -> N
     for name, field in Settings.model_fields.items():
         key = "" if name == "home" else f"`{name}` "
         default = field.default if isinstance(field.default, int) else f"`{field.default}`" if field.default else "none"
+        default = "no" if default is False else default
         assert f"| `--{name.replace('_', '-')}` | `QENEX_{name.upper()}` | {key}| {default} |" in page
+
+
+CERTIFICATE = {"tls_certificate": "/a.pem", "tls_key": "/a.key"}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "bank.example"])  # noqa: S104  # that is the point
+def test_other_machines_come_in_by_tls_or_by_the_trusted_proxy(host: str) -> None:
+    for read in (lambda settings: settings.plain_host, lambda settings: settings.binary_host):
+        with pytest.raises(PlaintextExposed, match=r"Set tls_certificate and tls_key .* or trusted_proxy"):
+            read(Settings.load({"host": host}))
+    with_certificate = Settings.load({"host": host, **CERTIFICATE})
+    assert (with_certificate.plain_host, with_certificate.binary_host) == ("127.0.0.1", "127.0.0.1")
+    behind_a_proxy = Settings.load({"host": host, "trusted_proxy": "192.0.2.0/28"})
+    assert (behind_a_proxy.plain_host, behind_a_proxy.binary_host) == (host, "127.0.0.1")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost"])
+def test_on_loopback_nothing_else_is_needed(host: str) -> None:
+    settings = Settings.load({"host": host})
+    assert (settings.plain_host, settings.binary_host) == (host, host)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"tls_certificate": "/a.pem"}, "tls_certificate is set without tls_key"),
+        ({"tls_key": "/a.key"}, "tls_key is set without tls_certificate"),
+        ({"tls_client_ca": "/ca.pem"}, "tls_client_ca is set without tls_certificate"),
+        (CERTIFICATE | {"tls_client_crl": "/crl.pem"}, "tls_client_crl is set without tls_client_ca"),
+        (CERTIFICATE | {"tls_client_required": True}, "tls_client_required is set without tls_client_ca"),
+        ({"trusted_proxy": "0.0.0.0/0"}, "it names everybody"),
+        ({"trusted_proxy": "192.0.2.1/24"}, "flag --trusted-proxy"),
+        ({"trusted_proxy": "proxy"}, "flag --trusted-proxy"),
+    ],
+)
+def test_settings_of_tls_that_mean_nothing_are_refused(given: dict[str, object], complaint: str) -> None:
+    with pytest.raises(InvalidSettings, match=complaint):
+        Settings.load(given)
+
+
+def test_an_empty_text_unsets_what_another_source_sets(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "qenex.toml").write_text('tls_certificate = "/a.pem"\ntls_key = "/a.key"\ntrusted_proxy = "::1"\n')
+    assert Settings.load().tls_key == Path("/a.key")
+    for name in ("tls_certificate", "tls_key", "trusted_proxy"):
+        monkeypatch.setenv(f"QENEX_{name.upper()}", "")
+    assert (Settings.load().tls_certificate, Settings.load().trusted_proxy) == (None, None)

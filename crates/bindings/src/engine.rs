@@ -138,14 +138,14 @@ impl Drop for Engine {
 }
 
 /// The first address that a host's name and a port stand for.
-fn resolve(py: Python<'_>, host: &str, port: u16) -> PyResult<SocketAddr> {
+pub(crate) fn resolve(py: Python<'_>, host: &str, port: u16) -> PyResult<SocketAddr> {
     let invalid = |text: String| convert::error_with(py, "AddressInvalid", (host, text));
     let mut found = (host, port).to_socket_addrs().map_err(|error| invalid(error.to_string()))?;
     found.next().ok_or_else(|| invalid("the name has no address".to_owned()))
 }
 
-/// A descriptor of the engine's own for what the caller's stands for.
-fn duplicate(descriptor: i32) -> PyResult<std::os::fd::OwnedFd> {
+/// A descriptor of our own for what the caller's stands for.
+pub(crate) fn duplicate(descriptor: i32) -> PyResult<std::os::fd::OwnedFd> {
     if descriptor < 0 {
         return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput).into());
     }

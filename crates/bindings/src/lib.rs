@@ -5,6 +5,7 @@
 
 mod convert;
 mod engine;
+mod front;
 mod ledger;
 mod progress;
 mod verify;
@@ -16,6 +17,8 @@ use pyo3::prelude::*;
 mod _native {
     #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::front::Front;
     #[pymodule_export]
     use crate::ledger::Ledger;
     #[pymodule_export]

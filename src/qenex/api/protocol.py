@@ -9,11 +9,13 @@ problem document. Whoever has shown no credential makes room for others: it take
 from __future__ import annotations
 
 import asyncio
+import ipaddress
+import socket
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from qenex.api import problems
+from qenex.api import preface, problems
 from qenex.errors import BodyTimeout, HeadersTooLarge, MalformedRequest, TooManyConnections
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from uvicorn.server import ServerState
 
     from qenex.errors import QenexError
+    from qenex.settings import Network
 
 HEAD_BYTES_MAX: Final = 32_768
 """Address and headers of a request; what stands between the pieces of a chunked body and behind it."""
@@ -38,6 +41,27 @@ CLOSING_S: Final = 5.0
 """What was written to a connection that ends must be taken in this time."""
 SWEEP_S: Final = 1.0
 """How often connections are looked at: what a limit is exceeded by at most."""
+ORIGIN: Final = ("client", "scheme", "qenex.thumbprint", "qenex.subject")
+"""What a scope says of who is at the other end; the last two only of a client with a certificate."""
+FORWARDED: Final = b"x-forwarded-for"
+"""What the trusted proxy is believed, by its last address; nothing else that a header says of a connection is."""
+OUTSIDE: Final = frozenset(
+    {
+        FORWARDED,
+        b"forwarded",
+        b"x-real-ip",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"x-forwarded-port",
+        b"x-forwarded-client-cert",
+        b"x-client-cert",
+        b"x-ssl-client-cert",
+        b"x-ssl-cert",
+        b"client-cert",
+        b"client-cert-chain",
+    }
+)
+"""Headers in which proxies say who a client is. Anybody can send them, so that no route ever sees one."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -45,6 +69,8 @@ class Protocol(HttpToolsProtocol):
 
     connections_max: int = 1_024
     """Connections at a time; set once by the server."""
+    trusted_proxy: Network | None = None
+    """From where alone connections come in, beside this machine; set once by the server."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:  # noqa: ANN401  # uvicorn's, passed on
         super().__init__(*arguments, **named)
@@ -66,14 +92,37 @@ class Protocol(HttpToolsProtocol):
         """When it was made, on the clock of the loop."""
         self.is_known = False
         """Whether a request of it had a credential; the gateway says so."""
+        self._preface: bytearray | None = None
+        """What has come of the front's preface, which is not complete; None where none is to come, or it came."""
+        self._certificate: preface.Certificate | None = None
+        self._is_proxy = False
+        """Whether the trusted proxy has made it."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn types it
         """Counts the connection; where it is one too many the oldest without a credential is told so."""
         super().connection_made(transport)
         self.since = self._arriving_since = self.loop.time()
+        stream = transport.get_extra_info("socket")
+        if stream is not None and stream.family == socket.AF_UNIX:
+            self._preface = bytearray()
+        elif self.trusted_proxy is not None and not self._may_come(self.trusted_proxy):
+            transport.abort()
+            return
         if len(self.connections) > self.connections_max:
             strangers = (one for one in self.connections if isinstance(one, Protocol) and one.makes_room)
             min(strangers, key=lambda one: one.since).refuse(TooManyConnections())
+
+    def _may_come(self, proxy: Network) -> bool:
+        """Whether it is the trusted proxy's, which speaks for others, or of this machine."""
+        if self.client is None:
+            return False  # it is gone already, and who it was is not known
+        address = ipaddress.ip_address(self.client[0])
+        # A listener for IPv6 may take IPv4 too, and writes its addresses so.
+        address = getattr(address, "ipv4_mapped", None) or address
+        self._is_proxy = address in proxy
+        if self._is_proxy:
+            self.scheme = "https"
+        return self._is_proxy or address.is_loopback
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It is over."""
@@ -93,6 +142,10 @@ class Protocol(HttpToolsProtocol):
         """Reads on, as long as the head, or what follows a body, is not too large."""
         if self.transport.is_closing():
             return
+        if self._preface is not None:
+            data = self._introduced(data)
+            if not data:
+                return
         self._body_in_piece, self._head_ends_in_piece = 0, False
         super().data_received(data)
         # Other requests may stand in the piece before what is measured: it begins behind their heads and bodies.
@@ -111,9 +164,28 @@ class Protocol(HttpToolsProtocol):
         if is_large:
             self.refuse(HeadersTooLarge())
 
+    def _introduced(self, data: bytes) -> bytes:
+        """Takes the front's word for who the client is; returns what comes after it."""
+        self._preface = (self._preface or bytearray()) + data
+        try:
+            decoded = preface.decode(self._preface)
+        except preface.NotFromFrontError:
+            self.transport.abort()
+            return b""
+        if decoded is None:
+            return b""
+        origin, length = decoded
+        rest = bytes(self._preface[length:])
+        self.client, self.server, self.scheme, self._preface = origin.client, origin.server, "https", None
+        self._certificate = origin.certificate
+        return rest
+
     def on_message_begin(self) -> None:
         """A request begins to arrive."""
         super().on_message_begin()
+        if self._certificate is not None:
+            known = {"qenex.thumbprint": self._certificate.thumbprint, "qenex.subject": self._certificate.subject}
+            self.scope.update(known)  # type: ignore[typeddict-item]  # a scope takes keys of others
         # The application finds its connection here, to say that it is known.
         self.scope["qenex.connection"] = self  # type: ignore[typeddict-unknown-key]  # a scope takes keys of others
         self._in_head, self._header_bytes, self._line_bytes = True, 0, 0
@@ -123,7 +195,18 @@ class Protocol(HttpToolsProtocol):
         """Takes a header; what stands behind a chunked body is none."""
         if self._in_head:
             self._header_bytes += len(name) + len(value) + _HEADER_EXTRA
-            super().on_header(name, value)
+            if name.lower() not in OUTSIDE:
+                super().on_header(name, value)
+            elif self._is_proxy and name.lower() == FORWARDED:
+                self._forwarded(value)
+
+    def _forwarded(self, value: bytes) -> None:
+        """Takes the trusted proxy's word: the last address is the one that it saw itself, those before are hearsay."""
+        last = value.rpartition(b",")[2].strip().decode("latin-1")
+        try:
+            self.scope["client"] = (str(ipaddress.ip_address(last)), 0)
+        except ValueError:
+            return  # it stays the proxy, which is what we know
 
     def on_headers_complete(self) -> None:
         """The head is there."""
@@ -162,6 +245,11 @@ class Protocol(HttpToolsProtocol):
         """The answer is out of our hands; the next one that waits has its own time."""
         self._answering_since = self.loop.time() if self.pipeline else None
         super().on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over, and as its state who is at the other end: from the transport nobody could tell."""
+        self.app_state = self.app_state | {name: self.scope.get(name) for name in ORIGIN}
+        super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:  # uvicorn's text says less than ours
         """Refuses what is not HTTP."""

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import errno
 import gc
-import ipaddress
 import os
 import signal
 import socket
@@ -32,9 +31,9 @@ from qenex.api.stream.socket import Socket
 from qenex.assets import Assets
 from qenex.client.credentials import find_address
 from qenex.dependencies import Dependencies
-from qenex.errors import AddressInUse, AddressInvalid, QenexError
+from qenex.errors import AddressInUse, AddressInvalid, QenexError, StorageFailed
 from qenex.exits import exit_code
-from qenex.settings import from_arguments
+from qenex.settings import from_arguments, is_loopback
 from qenex.telemetry import logs
 
 if TYPE_CHECKING:
@@ -60,15 +59,17 @@ def run(settings: Settings) -> int:
         InvalidHome: there is no usable owner credential.
         AddressInUse: another program listens on one of the ports.
         AddressInvalid: this machine has no such address.
+        PlaintextExposed: other machines would come in without TLS.
         StorageFailed: the disk refused.
     """
     bootstrap.allow_many_files()
     token = bootstrap.owner_token(settings)
     with (
-        _listener(settings.host, settings.http_port, "--http-port") as http,
-        _listener(settings.host, settings.metrics_port, "--metrics-port") as metrics,
+        _listener(settings.plain_host, settings.http_port, "--http-port") as http,
+        _listener(settings.plain_host, settings.metrics_port, "--metrics-port") as metrics,
+        contextlib.nullcontext() if settings.tls_certificate is None else _front_listener(settings) as behind,
     ):
-        uvloop.run(_serve(settings, token, http, metrics))
+        uvloop.run(_serve(settings, token, http, metrics, behind))
     return 0
 
 
@@ -89,7 +90,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exit_code(error)
 
 
-async def _serve(settings: Settings, token: str, http: socket.socket, metrics: socket.socket) -> None:
+async def _serve(
+    settings: Settings, token: str, http: socket.socket, metrics: socket.socket, behind: socket.socket | None
+) -> None:
     loop = asyncio.get_running_loop()
     backend = Backend(partial(find_address, home=settings.home), token)
     registry = CollectorRegistry()
@@ -104,11 +107,12 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
         dependencies.add(limits.dependency)
     ProtectionMetrics(registry, limits, dependencies, exporter)
     # On loopback only this machine can ask; elsewhere metrics are as confidential as everything else.
-    guard = None if _is_loopback(settings.host) else application.admit_to_metrics
+    guard = None if is_loopback(settings.plain_host) else application.admit_to_metrics
     page = MetricsPage(application.metrics, application.desks.main.ledger.metrics, guard)
     protocol.Protocol.connections_max = settings.connections_max
+    protocol.Protocol.trusted_proxy = settings.trusted_proxy
     Socket.streams = application.streams
-    servers = [_Server(_config(application.gateway, ws=Socket)), _Server(_config(page))]
+    servers = [_Server(_config(application.gateway, ws=Socket), behind), _Server(_config(page))]
     stop = partial(_stop, servers)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
@@ -129,6 +133,7 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
         await asyncio.gather(*tasks)
     finally:
         settings.http_file.unlink(missing_ok=True)
+        settings.http_socket.unlink(missing_ok=True)
         for sweeper in sweepers:
             sweeper.cancel()
         await application.streams.close()
@@ -142,14 +147,24 @@ async def _serve(settings: Settings, token: str, http: socket.socket, metrics: s
 class _Server(uvicorn.Server):
     """uvicorn's server, which says when it serves; signals are ours, since there are two of them."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, behind: socket.socket | None = None) -> None:
+        """`behind` is where the TLS front hands connections over."""
         super().__init__(config)
         self.ready = asyncio.Event()
+        self._behind = behind
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begins to serve."""
         await super().startup(sockets)
+        if self._behind is not None:
+            loop = asyncio.get_running_loop()
+            # Of one count with the others: there is one limit of connections, and one end.
+            server = await loop.create_unix_server(self._connection, sock=self._behind, backlog=BACKLOG)
+            self.servers.append(server)
         self.ready.set()
+
+    def _connection(self) -> protocol.Protocol:
+        return protocol.Protocol(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -198,15 +213,25 @@ def _listener(host: str, port: int, flag: str) -> socket.socket:
     return listener
 
 
+def _front_listener(settings: Settings) -> socket.socket:
+    """Where the TLS front hands connections over; nobody else can open it, for who can is believed."""
+    path = settings.http_socket
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        path.unlink(missing_ok=True)
+        # Born with the right mode: there is no moment in which another could connect.
+        before = os.umask(0o177)
+        try:
+            listener.bind(str(path))
+        finally:
+            os.umask(before)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise StorageFailed(path, f"cannot be listened on: {error.strerror or error}") from error
+    return listener
+
+
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,4 +1,4 @@
-"""`qenex start`: the engine and the HTTP process, in the foreground, until Ctrl-C."""
+"""`qenex start`: the engine, the HTTP process and TLS before them, in the foreground, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -59,9 +59,16 @@ def _start(
     """Start QENEX and stay in the foreground until Ctrl-C. More settings: qenex.toml in the home."""
     ports = {"binary_port": binary_port, "http_port": http_port, "metrics_port": metrics_port}
     settings = bootstrap.initialise(Settings.load({"home": home, "host": host, **ports})).settings
-    for name in ports:
+    served = {
+        "binary_port": settings.binary_host,
+        "http_port": settings.plain_host,
+        "metrics_port": settings.plain_host,
+    }
+    if settings.tls_certificate is not None:
+        served |= {"https_port": settings.host, "binary_tls_port": settings.host}
+    for name, where in served.items():
         try:
-            check_address(settings.host, getattr(settings, name), f"--{name.replace('_', '-')}")
+            check_address(where, getattr(settings, name), f"--{name.replace('_', '-')}")
         except AddressInUse as error:
             raise AddressInUse(error.host, error.port, error.flag, ours=_serving(settings, error)) from error
     with _signals() as (stop, changed):
@@ -79,7 +86,7 @@ class _Instance:
         """From start to stop.
 
         Raises:
-            ProcessDied: a process ended by itself; the other has been stopped.
+            ProcessDied: a process ended by itself; the others have been stopped.
             StartTimeout: a process never answered; all have been stopped.
         """
         try:
@@ -88,10 +95,14 @@ class _Instance:
             if engine is None:
                 return
             self._look(with_demo=with_demo)
-            http = self._serve("http", "qenex.api", self._settings.http_file)
-            if http is None:
+            # Before HTTP, so that it stops after it: what HTTP still answers has a way out.
+            front: dict[str, Any] | None = {}
+            if self._settings.tls_certificate is not None:
+                front = self._serve("front", "qenex.front", self._settings.front_file)
+            http = self._serve("http", "qenex.api", self._settings.http_file) if front is not None else None
+            if http is None or front is None:
                 return
-            self._announce(output, engine | http)
+            self._announce(output, engine | http, front)
             while not self._stop.is_set():
                 self._changed.wait()
                 self._changed.clear()
@@ -138,17 +149,23 @@ class _Instance:
             with open_book(home) as book:
                 demo.create(book)
 
-    def _announce(self, output: Output, served: dict[str, Any]) -> None:
+    def _announce(self, output: Output, served: dict[str, Any], front: dict[str, Any]) -> None:
         http = f"http://{served['http']}"
         metrics = f"http://{served['metrics']}/metrics"
+        ready = {"binary": served["binary"], "http": http, "docs": f"{http}/docs", "metrics": metrics}
+        by_tls = []
+        if front:
+            ready |= {"https": f"https://{front['https']}", "binary_tls": f"tls://{front['binary']}"}
+            by_tls = [f"By TLS: binary {ready['binary_tls']}, HTTP {ready['https']}"]
         debtor, creditor = demo_bank.example_addresses()
         output.show(
             {
-                "ready": {"binary": served["binary"], "http": http, "docs": f"{http}/docs", "metrics": metrics},
+                "ready": ready,
                 "home": str(self._settings.home),
                 "addresses": [debtor, creditor],
             },
             f"QENEX ready: binary {served['binary']}, HTTP {http}, docs {http}/docs, metrics {metrics}",
+            *by_tls,
             f"A browser asks for a password: it is the credential in {self._settings.owner_token_file}",
             f"Two accounts of the demo bank: {debtor} {creditor}",
             f"Try, with QENEX_HOME={self._settings.home}:\n\n{demo.snippet()}\n",
@@ -167,7 +184,7 @@ class _Instance:
 
 def _serving(settings: Settings, taken: AddressInUse) -> int | None:
     """The process of this home that has published the address as its own, if it lives."""
-    for path in (settings.engine_file, settings.http_file):
+    for path in (settings.engine_file, settings.http_file, settings.front_file):
         with suppress(OSError, ValueError, KeyError, TypeError):
             published = json.loads(path.read_text(encoding="utf-8"))
             pid = int(published["pid"])

@@ -53,11 +53,13 @@ class AsyncQenexClient:
         patience_s: float = PATIENCE_S,
         read_only: bool = False,
         engine: EmbeddedEngine | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        certificate: str | os.PathLike[str] | None = None,
     ) -> None:
         self.assets = assets or Assets()
         self._engine = engine
         secret = credential or (engine.credential if engine else find_credential(home))
-        where = engine or find_address(address, home)
+        where = engine or find_address(address, home, ca=ca, certificate=certificate)
         hint = "" if credential or engine else unknown_there(where, home)
         session = Session(secret, NAME, read_only=read_only, patience_s=patience_s, if_unknown=hint)
         self.connection = AsyncConnection(where, session)

@@ -161,7 +161,7 @@ class AsyncConnection:
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     if isinstance(self._where, Address):
-                        await loop.create_connection(partial(_same, wire), *self._where)
+                        await loop.create_connection(partial(_same, wire), *self._where, ssl=self._where.context)
                     else:
                         pair = self._where.connect(CONNECT_TIMEOUT_S)
                         await loop.create_unix_connection(partial(_same, wire), sock=pair)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from qenex.client.protocol import NO_TRACE, FrameDecoder
 from qenex.client.replay import original_results
 from qenex.client.session import Again, Reply, Request, Session
+from qenex.client.tls import TlsSocket
 from qenex.errors import (
     Busy,
     ClientClosed,
@@ -25,13 +26,12 @@ from qenex.errors import (
 )
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from qenex.client.credentials import Address
+    from qenex.client.address import Address, Stream
     from qenex.client.embedded import EmbeddedEngine
     from qenex.client.session import Bytes
 
@@ -87,7 +87,7 @@ class Connection:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._closed = False
-        self._socket: socket.socket | None = None
+        self._socket: Stream | None = None
         self._poll = select.poll()
         self._decoder = FrameDecoder()
         self._due: list[tuple[float, Request]] = []
@@ -252,7 +252,11 @@ class Connection:
                 if self.session.outstanding.get(request.number) is request:
                     self._send(self.session.frame(request), handle)
         next_due = min((at for at, _ in self._due), default=math.inf)
-        if self._socket is not None and self.session.outstanding and self._poll.poll(self._milliseconds(next_due)):
+        if self._socket is None or not self.session.outstanding:
+            return
+        # What TLS has taken from the socket already no poll tells of.
+        is_there = isinstance(self._socket, TlsSocket) and self._socket.pending()
+        if is_there or self._poll.poll(self._milliseconds(next_due)):
             self._read(handle)
 
     def _milliseconds(self, until: float) -> int:

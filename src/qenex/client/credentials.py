@@ -4,33 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import stat
 from pathlib import Path
-from typing import Final, NamedTuple
 
+from qenex.client import tls
+from qenex.client.address import HOST, PORT
+from qenex.client.address import Address as Address
 from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, InvalidSettings
-
-PORT: Final = 7400
-"""The binary protocol's port where nothing else is said."""
-HOST: Final = "127.0.0.1"
-"""The engine's host where nothing else is said."""
-
-
-class Address(NamedTuple):
-    """Where an engine listens."""
-
-    host: str
-    port: int
-
-    def connect(self, timeout_s: float) -> socket.socket:
-        """A connected socket; raises `OSError`."""
-        connected = socket.create_connection(self, timeout_s)
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connected
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def home_folder(home: str | os.PathLike[str] | None = None) -> Path:
@@ -60,21 +40,34 @@ def check_ours(path: Path) -> None:
         raise InvalidHome(f"{path}: mode {mode:o} lets other users write to it; `chmod {right}` it")
 
 
-def find_address(address: str | None = None, home: str | os.PathLike[str] | None = None) -> Address:
+def find_address(
+    address: str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    *,
+    ca: str | os.PathLike[str] | None = None,
+    certificate: str | os.PathLike[str] | None = None,
+) -> Address:
     """Where the engine is: as given, else `QENEX_ADDRESS`, else as the running engine of the home left it, else 7400.
 
     Args:
-        address: `host`, `host:port` or `[IPv6 host]:port`.
+        address: `host`, `host:port` or `[IPv6 host]:port`, with `tls://` before it for TLS.
         home: folder of the instance.
+        ca: for TLS, as in `tls.context`; so is `certificate`.
+        certificate: the client's own.
 
     Raises:
         InvalidSettings: the address is none.
+        InvalidFile: a certificate cannot be used.
         InvalidHome: the file that the engine left is damaged, or others could have written it.
     """
-    if address is not None:
-        return _parse(address, "address")
-    if named := os.environ.get("QENEX_ADDRESS"):
-        return _parse(named, "variable QENEX_ADDRESS")
+    given, said = address, "address"
+    if given is None:
+        given, said = os.environ.get("QENEX_ADDRESS") or None, "variable QENEX_ADDRESS"
+    if given is not None and given.startswith(tls.SCHEME):
+        host, port = _parse(given.removeprefix(tls.SCHEME), said, tls.PORT)
+        return tls.TlsAddress(host, port, tls.context(ca, certificate))
+    if given is not None:
+        return _parse(given, said)
     path = home_folder(home) / "run" / "engine.json"
     for place in (path.parent.parent, path.parent, path):
         check_ours(place)
@@ -122,12 +115,14 @@ def unknown_there(where: object, home: str | os.PathLike[str] | None = None) -> 
     return f"The engine at {where} does not know that of {found}: it serves another home, or this one's was replaced."
 
 
-def _parse(text: str, place: str) -> Address:
-    """An address from text; a port that is missing is 7400."""
+def _parse(text: str, place: str, usual_port: int = PORT) -> Address:
+    """An address from text; a port that is missing is the usual one."""
     bracketed = text.startswith("[")
     host, separator, port = text.removeprefix("[").partition("]" if bracketed else ":")
     port = port.removeprefix(":") if bracketed else port
     valid_port = port.isascii() and port.isdigit() and 1 <= int(port) <= 65_535
     if not host or (port and not valid_port) or (separator and not bracketed and not port):
-        raise InvalidSettings([f"{place}: {text!r} is no address; host:port is wanted, for example {HOST}:{PORT}"])
-    return Address(host, int(port) if port else PORT)
+        raise InvalidSettings(
+            [f"{place}: {text!r} is no address; host:port is wanted, for example {HOST}:{usual_port}"]
+        )
+    return Address(host, int(port) if port else usual_port)

@@ -43,13 +43,15 @@ class QenexClient:
     Threads take turns; a process that forks opens a client on each side. Closes itself as a context manager.
 
     Args:
-        address: `host:port`; else `QENEX_ADDRESS`, the engine of the home, or 127.0.0.1:7400.
+        address: `host:port`, or `tls://host:port`; else `QENEX_ADDRESS`, the engine of the home, or 127.0.0.1:7400.
         credential: what lets it in; else that of the home.
         home: folder of the instance; else `QENEX_HOME` or `~/.qenex`.
         assets: assets beyond those of ISO 4217 and QXC.
         patience_s: how long a request may go without an answer before it fails, retries included.
         read_only: no session is opened, writes are refused.
         engine: one in this process, see `embedded`; it is closed with the client.
+        ca: for TLS, the certificates to trust (PEM); else `QENEX_CA`, else those that the system trusts.
+        certificate: for TLS, the client's own and its key (PEM); else `QENEX_CERTIFICATE`, else none.
 
     Raises:
         EngineUnreachable: nothing answers there.
@@ -67,11 +69,13 @@ class QenexClient:
         patience_s: float = PATIENCE_S,
         read_only: bool = False,
         engine: EmbeddedEngine | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        certificate: str | os.PathLike[str] | None = None,
     ) -> None:
         self.assets = assets or Assets()
         self._engine = engine
         secret = credential or (engine.credential if engine else find_credential(home))
-        where = engine or find_address(address, home)
+        where = engine or find_address(address, home, ca=ca, certificate=certificate)
         hint = "" if credential or engine else unknown_there(where, home)
         session = Session(secret, NAME, read_only=read_only, patience_s=patience_s, if_unknown=hint)
         self._connection = Connection(where, session)

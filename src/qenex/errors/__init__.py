@@ -19,7 +19,7 @@ QenexError
 │   └── Overflows                a sum would leave its range
 ├── NotFound                 TransferNotFound, PrincipalNotFound, ApiKeyNotFound
 ├── IdentityError            ApiKeyEnded, GrantTooWide, LastOwner, PrincipalSuspended
-├── CommandError             CheckFailed, AddressInUse, AddressInvalid, ProcessDied, StartTimeout
+├── CommandError             CheckFailed, AddressInUse, AddressInvalid, PlaintextExposed, ProcessDied, StartTimeout
 ├── BatchRefused, HistoryNotKept, PolicyTestsFailed, InternalError
 ├── RateLimited              too many requests
 ├── DependencyUnavailable    something outside does not answer

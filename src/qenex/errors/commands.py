@@ -44,6 +44,17 @@ class AddressInvalid(CommandError, code="address_invalid", http_status=500):
         self.host, self.complaint = host, complaint
 
 
+class PlaintextExposed(CommandError, code="plaintext_exposed", http_status=500):
+    """Other machines would reach QENEX without TLS."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"other machines would reach {host} without TLS. Set tls_certificate and tls_key (`qenex tls self-signed`"
+            " makes a pair for trying it), or trusted_proxy if a proxy ends TLS for QENEX, or leave host at 127.0.0.1"
+        )
+        self.host = host
+
+
 class ProcessDied(CommandError, code="process_died", http_status=500):
     """A process that `qenex start` runs has ended by itself."""
 

@@ -1,9 +1,10 @@
-"""The Rust side: rows in as bytes, rows out as bytearray. Held to the code by stubtest; `Ledger` and `bootstrap` are its doors."""
+"""The Rust side: rows in as bytes, rows out as bytearray. Held to the code by stubtest; `Ledger`, `bootstrap` and `front` are its doors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from os import PathLike
 from typing import Any, final
 
-__all__ = ["Engine", "Ledger", "restore_backup", "verify_journal"]
+__all__ = ["Engine", "Front", "Ledger", "restore_backup", "verify_journal"]
 
 def restore_backup(
     source: str, target: str, scratch: str, progress: Callable[[int, int], None]
@@ -34,6 +35,26 @@ class Engine:
     @property
     def notes(self) -> list[str]: ...
     def connect(self) -> int: ...
+    def stop(self) -> None: ...
+    def wait(self) -> None: ...
+
+@final
+class Front:
+    def __new__(
+        cls,
+        *,
+        doors: Sequence[tuple[str, int, str | PathLike[str], Sequence[str]]],
+        certificate: str | PathLike[str],
+        key: str | PathLike[str],
+        client_ca: str | PathLike[str] | None,
+        client_crl: str | PathLike[str] | None,
+        client_required: bool,
+        connections_max: int,
+        stop_fd: int | None,
+        tell: Callable[[str], None],
+    ) -> Front: ...
+    @property
+    def addresses(self) -> list[tuple[str, int]]: ...
     def stop(self) -> None: ...
     def wait(self) -> None: ...
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -65,8 +66,8 @@ class Door:
         self._config = Config(cast("Any", gateway), http=Protocol, lifespan="off", log_config=None)
         self.state = ServerState()
 
-    def connect(self) -> tuple[Protocol, Transport]:
-        connection, transport = Protocol(self._config, self.state, {}), Transport()
+    def connect(self, transport: Transport | None = None) -> tuple[Protocol, Transport]:
+        connection, transport = Protocol(self._config, self.state, {}), transport or Transport()
         connection.connection_made(transport)
         return connection, transport
 
@@ -211,3 +212,69 @@ async def test_who_is_known_makes_no_room(door: Door, monkeypatch: pytest.Monkey
     _, second = door.connect()
     assert second.closing
     assert not known_transport.closing
+
+
+class PeerTransport(Transport):
+    """As if from that address."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._peer = (address, 40_000)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._peer if name == "peername" else default
+
+
+FORWARDED = b"GET /health HTTP/1.1\r\nhost: a\r\nX-Forwarded-For: 10.9.9.9, %b\r\nforwarded: for=10.9.9.9\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("peer", "said", "client", "scheme"),
+    [
+        ("192.0.2.5", b"203.0.113.7", ("203.0.113.7", 0), "https"),
+        ("192.0.2.5", b"2001:db8::7", ("2001:db8::7", 0), "https"),
+        ("::ffff:192.0.2.5", b"203.0.113.7", ("203.0.113.7", 0), "https"),
+        ("192.0.2.5", b"unknown", ("192.0.2.5", 40_000), "https"),
+        ("127.0.0.1", b"203.0.113.7", ("127.0.0.1", 40_000), "http"),
+    ],
+)
+async def test_the_trusted_proxy_is_believed_by_its_last_address_and_nobody_else_is(
+    door: Door, monkeypatch: pytest.MonkeyPatch, peer: str, said: bytes, client: tuple[str, int], scheme: str
+) -> None:
+    monkeypatch.setattr(Protocol, "trusted_proxy", ip_network("192.0.2.0/28"))
+    connection, _ = door.connect(PeerTransport(peer))
+    connection.data_received(FORWARDED % said)
+    assert (connection.scope["client"], connection.scope["scheme"]) == (client, scheme)
+    assert [name for name, _ in connection.headers] == [b"host"]
+
+
+async def test_behind_a_proxy_others_do_not_come_in(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Protocol, "trusted_proxy", ip_network("192.0.2.0/28"))
+    for transport in (PeerTransport("192.0.2.16"), PeerTransport("::ffff:192.0.2.16"), Transport()):
+        door.connect(transport)
+        assert transport.aborted
+
+
+async def test_without_a_trusted_proxy_no_header_is_believed(door: Door) -> None:
+    connection, _ = door.connect(PeerTransport("192.0.2.5"))
+    connection.data_received(FORWARDED % b"203.0.113.7")
+    assert (connection.scope["client"], connection.scope["scheme"]) == (("192.0.2.5", 40_000), "http")
+    assert [name for name, _ in connection.headers] == [b"host"]
+
+
+async def test_who_asks_for_a_web_socket_is_told_to_what_takes_it_over(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Protocol, "trusted_proxy", ip_network("192.0.2.0/28"))
+    connection, transport = door.connect(PeerTransport("192.0.2.5"))
+    told: list[dict[str, Any]] = []
+
+    class Taken(asyncio.Protocol):
+        def __init__(self, *, app_state: dict[str, Any], **_: Any) -> None:
+            told.append(app_state)
+
+    connection.ws_protocol_class = cast("Any", Taken)
+    monkeypatch.setattr(transport, "set_protocol", lambda _: None)
+    upgrade = b"connection: upgrade\r\nupgrade: websocket\r\nx-forwarded-for: 203.0.113.7\r\n"
+    connection.data_received(b"GET /v1/stream HTTP/1.1\r\nhost: a\r\n" + upgrade + b"\r\n")
+    assert told == [{"client": ("203.0.113.7", 0), "scheme": "https", "qenex.thumbprint": None, "qenex.subject": None}]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 from typing import TYPE_CHECKING
 
 import pytest
 
 from qenex.client.credentials import Address, find_address, find_credential
-from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, InvalidSettings
+from qenex.errors import CredentialExposed, CredentialMissing, InvalidFile, InvalidHome, InvalidSettings
+from tests.certificates import Authority
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,7 +31,42 @@ def test_addresses_are_read(text: str, address: Address) -> None:
     assert find_address(str(address)) == address
 
 
-@pytest.mark.parametrize("text", ["", ":7400", "host:", "host:0", "host:65536", "host:http", "host:-1", "host:\u0663"])
+def test_an_address_by_tls_is_read_with_what_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ca.pem").write_bytes(Authority().pem)
+    (tmp_path / "none.pem").write_text("none")
+    for text, host, port in (("tls://bank.example", "bank.example", 7443), ("tls://[::1]:7555", "::1", 7555)):
+        found = find_address(text, ca=tmp_path / "ca.pem")
+        assert (found.host, found.port) == (host, port)
+        assert found.context is not None
+        assert found.context.verify_mode is ssl.CERT_REQUIRED
+        assert found.context.check_hostname
+        assert str(found) == f"tls://{Address(host, port)}"
+    assert find_address("bank.example").context is None
+    monkeypatch.setenv("QENEX_ADDRESS", "tls://bank.example")
+    for name in ("none.pem", "absent.pem"):
+        monkeypatch.setenv("QENEX_CA", str(tmp_path / name))
+        with pytest.raises(InvalidFile, match=f"{name}: cannot be used for TLS"):
+            find_address()
+        with pytest.raises(InvalidFile, match=f"{name}: cannot be used for TLS"):
+            find_address(ca=tmp_path / "ca.pem", certificate=tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":7400",
+        "tls://",
+        "tls://host:",
+        "tls://:7443",
+        "host:",
+        "host:0",
+        "host:65536",
+        "host:http",
+        "host:-1",
+        "host:\u0663",
+    ],
+)
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidSettings, match="host:port is wanted"):
         find_address(text)
