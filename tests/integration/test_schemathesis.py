@@ -69,7 +69,7 @@ class Target:
             self.accounts += made
         elif case.path.endswith("/transactions"):
             self.transfers += answer.json()["created"]
-        else:
+        elif "/transaction" in case.path:
             self.transfers += made
 
     def _name_parties(self, body: Any) -> None:

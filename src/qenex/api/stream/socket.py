@@ -64,7 +64,11 @@ class Socket(asyncio.Protocol):
     """What all of them share; set once by the server."""
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any]) -> None:
-        """Is called by uvicorn, in this way, when a connection asks to be upgraded."""
+        """Is called by uvicorn, in this way, when a connection asks to be upgraded.
+
+        `app_state` says who is at the other end, as `Protocol` has found it.
+        """
+        self._origin = app_state
         self._connection = ServerProtocol(max_size=MESSAGE_BYTES_MAX, logger=LOG)
         self._loop = asyncio.get_running_loop()
         self._talk: Talk | None = None
@@ -205,8 +209,8 @@ class Socket(asyncio.Protocol):
     @property
     def peer(self) -> str | None:
         """The address at the other end."""
-        address = self._transport.get_extra_info("peername")
-        return address[0] if isinstance(address, tuple) else None
+        client: tuple[str, int] | None = self._origin.get("client")
+        return client[0] if client else None
 
     @property
     def talk(self) -> Talk | None:
