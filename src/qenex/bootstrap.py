@@ -160,6 +160,11 @@ def access(settings: Settings, alarm: Alarm) -> Access:
     return Access(PolicyFolders(settings.books_folder), Cedar(), alarm)
 
 
+def private(path: str, flags: int) -> int:
+    """Opens a file that only we can read, as an `opener`."""
+    return os.open(path, flags, 0o600)
+
+
 def allow_many_files() -> None:
     """Lets this process open as many files as the system allows it: each connection is one, and so are those of a book.
 

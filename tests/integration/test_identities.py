@@ -60,7 +60,7 @@ POWERS = {
 
 
 class Powers:
-    def of(self, book: bytes, roles: frozenset[Role]) -> frozenset[Action]:
+    def powers(self, book: bytes, roles: frozenset[Role]) -> frozenset[Action]:
         assert book == BOOK
         return frozenset().union(*(POWERS.get(role, frozenset()) for role in roles))
 

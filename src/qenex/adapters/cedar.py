@@ -92,14 +92,16 @@ class CedarPolicies:
                 for name, policy in self._templates.items()
                 if _can_be(policy.principal, roles) and _can_do(policy.action, action.value)
             }
-            found = self._slices[roles, action] = CedarSlice(applying, action)
+            permits = any(self.policies[name].effect == "permit" for name in applying)
+            found = self._slices[roles, action] = CedarSlice(applying, action, permits=permits)
         return found
 
 
 class CedarSlice:
     """Some policies, parsed, and what they can look at."""
 
-    def __init__(self, templates: Mapping[str, pst.Template], action: Action) -> None:
+    def __init__(self, templates: Mapping[str, pst.Template], action: Action, *, permits: bool) -> None:
+        self.permits = permits
         self._policies = cedarpy.PolicySet.from_pst(
             pst.PolicySet(pst.FrozenMap(), pst.FrozenMap(templates), template_links=())
         )

@@ -17,6 +17,7 @@ from qenex.api.authentication import Authentication
 from qenex.api.cursors import Cursors
 from qenex.api.documentation import CONTENT_SECURITY_POLICY, page
 from qenex.api.gateway import Gateway, Protection
+from qenex.api.identity.routes import IdentityRoutes
 from qenex.api.metrics import HttpMetrics
 from qenex.api.openapi import VERSION, document, operation_name
 from qenex.api.routes import Routes
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from qenex.api.gateway import Handler
     from qenex.assets import Assets
     from qenex.services.access import Access
+    from qenex.services.identity.service import Identities
 
 
 class Application:
@@ -73,7 +75,9 @@ class Application:
         self.admission = Admission(access, lambda _: True)
         cursors = Cursors(token.encode("ascii"))
         self.streams = Streams(self.authentication, self.admission, desks, assets, cursors)
-        self.fastapi = _fastapi(Routes(desks, assets, cursors).router(), StreamRoutes(self.streams, assets).router())
+        self._identity = IdentityRoutes()
+        routes = Routes(desks, assets, cursors), StreamRoutes(self.streams, assets), self._identity
+        self.fastapi = _fastapi(*(one.router() for one in routes))
         hot: dict[str, dict[str, Handler]] = {
             f"{PREFIX}/transaction": {"POST": lambda exchange: Transactions(exchange, assets).create()},
             f"{PREFIX}/transactions": {"POST": lambda exchange: Transactions(exchange, assets).create_many()},
@@ -82,6 +86,11 @@ class Application:
             *(self.authentication, self.admission, protection, desks, hot, self.fastapi, self.metrics),
             versions or Versions(),
         )
+
+    def know(self, identities: Identities) -> None:
+        """Knows the principals of the books from now on, and their keys."""
+        self._identity.service = identities
+        self.authentication.credentials = identities
 
     async def admit_to_metrics(self, scope: Scope) -> None:
         """Lets those pass who may see the metrics.

@@ -48,7 +48,9 @@ class Authentication:
             book: finds the id of that book; raises an `EngineError` while it cannot.
             credentials: knows all others.
         """
-        self._token, self._book, self._credentials = token.encode("ascii"), book, credentials
+        self._token, self._book = token.encode("ascii"), book
+        self.credentials = credentials
+        """Knows all others; `None` knows none."""
         self._owner: Principal | None = None
 
     async def principal(self, path: str, headers: Mapping[bytes, bytes], address: str | None = None) -> Principal:
@@ -86,9 +88,9 @@ class Authentication:
             if self._owner is None:
                 self._owner = Principal(await self._book(), "owner", "owner", frozenset({Role.OWNER}), "owner")
             return self._owner
-        if self._credentials is None or not secret or not secret.isascii():
+        if self.credentials is None or not secret or not secret.isascii():
             raise Unauthenticated
-        return await self._credentials.authenticate(secret, address)
+        return await self.credentials.authenticate(secret, address)
 
 
 def _password(credential: bytes) -> bytes:

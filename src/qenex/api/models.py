@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.json_schema import SkipJsonSchema, models_json_schema
 
 from qenex.api.listings import LIMIT_MAX
 from qenex.kernel import BATCH_MAX, CODE_INSTITUTION, CODE_RESERVED
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 ACCOUNT_REFERENCE = r"^(0x51454[eE]58[0-9a-fA-F]{32}|0x[0-9a-fA-F]{1,32}|[0-9]{1,39})$"
 ADDRESS = r"^0x51454[eE]58[0-9a-fA-F]{32}$"
@@ -426,10 +429,10 @@ BODIES: tuple[type[BaseModel], ...] = (NewTransaction, NewTransactions, PostPend
 """Models that no route names by itself."""
 
 
-def schemas() -> dict[str, Any]:
-    """The JSON schemas of `BODIES`, for `components/schemas`."""
+def schemas(models: Sequence[type[BaseModel]] = BODIES) -> dict[str, Any]:
+    """The JSON schemas of bodies, for `components/schemas`."""
     _, document = models_json_schema(
-        [(model, "validation") for model in BODIES], ref_template="#/components/schemas/{model}"
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     found: dict[str, Any] = document["$defs"]
     return found

@@ -16,6 +16,7 @@ from qenex import bootstrap
 from qenex.adapters.policy_alarm import PolicyAlarm
 from qenex.api import models, problems
 from qenex.api.authentication import OPEN
+from qenex.api.identity import models as identity
 from qenex.assets import Assets
 from qenex.errors import EngineUnreachable
 from qenex.limits import LocalLimits
@@ -53,7 +54,8 @@ def document(app: FastAPI) -> dict[str, Any]:
     schemas = made["components"]["schemas"]
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    schemas.update({name: schema for name, schema in models.schemas().items() if name not in schemas})
+    bodies = models.schemas((*models.BODIES, *identity.BODIES))
+    schemas.update({name: schema for name, schema in bodies.items() if name not in schemas})
     made["components"]["securitySchemes"] = {"credential": {"type": "http", "scheme": "bearer"}}
     made["security"] = [{"credential": []}]
     key = {

@@ -27,6 +27,7 @@ from qenex.api.desks import Desk, Desks
 from qenex.api.gateway import Protection
 from qenex.api.metrics import MetricsPage
 from qenex.api.protection_metrics import ProtectionMetrics
+from qenex.api.records import OpenRecords
 from qenex.api.stream.socket import Socket
 from qenex.assets import Assets
 from qenex.client.credentials import find_address
@@ -102,6 +103,8 @@ async def _serve(
     protection = Protection(limits, tracer, limits.policy.header)
     desks = Desks(Desk(backend.call, lambda: backend.book, lambda: backend.up))
     application = Application(desks, token, Assets(), access, protection, registry=registry)
+    records = OpenRecords(settings, application, access)
+    await records.start()
     dependencies = Dependencies()
     if isinstance(limits, RedisLimits):
         dependencies.add(limits.dependency)
@@ -137,6 +140,7 @@ async def _serve(
         for sweeper in sweepers:
             sweeper.cancel()
         await application.streams.close()
+        await records.close()
         await backend.close()
         if isinstance(limits, RedisLimits):
             await limits.close()

@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from qenex.cli import accounts, books, demo, generate, init, journal, policies, replay, start, tls, transfers
+from qenex.cli import (
+    accounts,
+    books,
+    demo,
+    generate,
+    identities,
+    init,
+    journal,
+    policies,
+    replay,
+    start,
+    tls,
+    transfers,
+)
 from qenex.cli.output import complain
 from qenex.errors import QenexError
 from qenex.exits import ExitCode
@@ -46,7 +59,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (start, init, tls, demo, accounts, transfers, books, policies, journal, replay, generate):
+for module in (start, init, tls, demo, accounts, transfers, books, identities, policies, journal, replay, generate):
     module.add_to(app)
 
 

@@ -53,6 +53,11 @@ class Slice(Protocol):
         """
         ...
 
+    @property
+    def permits(self) -> bool:
+        """Whether one of them is a permit: without one nothing of it can be allowed, whatever the facts are."""
+        ...
+
     def ask(self, roles: frozenset[str], facts: Mapping[str, object]) -> Verdict:
         """Evaluates them.
 

@@ -19,7 +19,7 @@ from qenex.services.access.rules.questions import kind_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from qenex.principals import Action, Principal
+    from qenex.principals import Action, Principal, Role
     from qenex.services.access.messages import Capability, Outcome, PolicySource, Target
     from qenex.services.access.ports import Alarm, Files, Language
 
@@ -131,6 +131,11 @@ class Access:
         for complaint in complaints:
             self.alarm.policies_failed(principal.book, complaint)
         return capability
+
+    def powers(self, book: bytes, roles: frozenset[Role]) -> frozenset[Action]:
+        """Every action that some policy can allow to somebody with these roles; none where there are no policies."""
+        policies = self._of(book)
+        return policies.powers(roles) if isinstance(policies, PolicySet) else frozenset()
 
     def policies(self, book: bytes) -> PolicySet:
         """The set in force.

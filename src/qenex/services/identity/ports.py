@@ -104,5 +104,5 @@ class Changes(Protocol):
 class Powers(Protocol):
     """What roles allow, by the policies of a book."""
 
-    def of(self, book: bytes, roles: frozenset[Role]) -> frozenset[Action]:
+    def powers(self, book: bytes, roles: frozenset[Role]) -> frozenset[Action]:
         """Every action that some policy can allow to somebody with these roles."""

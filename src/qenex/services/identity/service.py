@@ -322,7 +322,7 @@ class Identities:
 
     async def _check_may_issue(self, records: Reading, actor: Principal, api_key: ApiKey) -> None:
         identity = await _identity(records, api_key.principal)
-        powers = self._powers.of(actor.book, actor.roles)
+        powers = self._powers.powers(actor.book, actor.roles)
         rules.check_may_issue(actor, powers, identity, api_key.scopes, is_live=api_key.is_live)
         if identity.state != State.ACTIVE:
             raise PrincipalSuspended(identity.id)

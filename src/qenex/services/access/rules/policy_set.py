@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from qenex.principals import Action
 from qenex.services.access.messages import Decision
 from qenex.services.access.rules.questions import (
     NAMES_ACCOUNTS,
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from qenex.assets import Assets
-    from qenex.principals import Action, Principal
+    from qenex.principals import Principal, Role
     from qenex.services.access.messages import PolicyFacts, PolicySource, Target
     from qenex.services.access.ports import Compiled, Slice, Verdict
     from qenex.services.access.rules.bands import BandTables
@@ -56,6 +57,11 @@ class PolicySet:
     def forget(self) -> None:
         """Forgets what was decided; it is evaluated again."""
         self._remembered.clear()
+
+    def powers(self, roles: frozenset[Role]) -> frozenset[Action]:
+        """Every action that some policy can allow to somebody with these roles, whatever else is asked."""
+        names = frozenset(role.value for role in roles)
+        return frozenset(action for action in Action if self._compiled.slice(names, action).permits)
 
     def facts(self, principal: Principal, action: Action, kind: str) -> tuple[str, ...]:
         """What the answer can depend on, beside action, roles and kind."""
