@@ -115,10 +115,10 @@ class Watch:
 class Instance:
     """A home of its own, the engine in it as a process, and the HTTP API where asked for."""
 
-    def __init__(self, home: Path, certificate: Pair | None = None) -> None:
-        """With a certificate it has TLS before it."""
+    def __init__(self, home: Path, certificate: Pair | None = None, **more: object) -> None:
+        """With a certificate it has TLS before it; `more` are settings."""
         ports = ("binary_port", "http_port", "metrics_port", "https_port", "binary_tls_port")
-        given: dict[str, object] = {"home": home} | dict.fromkeys(ports, 0)
+        given: dict[str, object] = {"home": home} | dict.fromkeys(ports, 0) | more
         self.ca = home / "ca.pem"
         if certificate is not None:
             given |= {"tls_certificate": home / "server.pem", "tls_key": home / "server.key"}
@@ -217,10 +217,10 @@ class Instance:
 
 
 @contextmanager
-def instance(*, http: bool = False, certificate: Pair | None = None) -> Iterator[Instance]:
-    """A running instance with a home of its own on the disk that is measured."""
+def instance(*, http: bool = False, certificate: Pair | None = None, **more: object) -> Iterator[Instance]:
+    """A running instance with a home of its own on the disk that is measured; `more` are settings."""
     with scratch() as path:
-        one = Instance(path / "home", certificate).start()
+        one = Instance(path / "home", certificate, **more).start()
         try:
             yield one.start_http() if http else one
         finally:
