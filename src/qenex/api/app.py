@@ -17,6 +17,7 @@ from qenex.api.authentication import Authentication
 from qenex.api.cursors import Cursors
 from qenex.api.documentation import CONTENT_SECURITY_POLICY, page
 from qenex.api.gateway import Gateway, Protection
+from qenex.api.graphql.handler import PATH, GraphQL
 from qenex.api.identity.routes import IdentityRoutes
 from qenex.api.metrics import HttpMetrics
 from qenex.api.openapi import VERSION, document, operation_name
@@ -81,6 +82,7 @@ class Application:
         hot: dict[str, dict[str, Handler]] = {
             f"{PREFIX}/transaction": {"POST": lambda exchange: Transactions(exchange, assets).create()},
             f"{PREFIX}/transactions": {"POST": lambda exchange: Transactions(exchange, assets).create_many()},
+            PATH: {"POST": GraphQL(assets, cursors, self.streams).answer},
         }
         self.gateway = Gateway(
             *(self.authentication, self.admission, protection, desks, hot, self.fastapi, self.metrics),

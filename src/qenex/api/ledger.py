@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
@@ -86,6 +87,11 @@ class Ledger:
         """The recorded transfer with this hash."""
         reply = await self._call(Operation.LOOKUP_HASHES, np.frombuffer(digest, HASH))
         return bytes(reply.body) or None
+
+    async def lookup_hashes(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Recorded transfers by hash, those that there are."""
+        reply = await self._call(Operation.LOOKUP_HASHES, np.frombuffer(b"".join(digests), HASH))
+        return {sha256(b"\0" + row).digest(): row for row in _by_id(reply.body).values()}
 
     async def lookup_outcomes(self, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
         """Timestamp and status by which each id was recorded or burned, for those that were."""

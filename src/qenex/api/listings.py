@@ -63,6 +63,56 @@ def timestamp(parameter: str, text: str) -> int:
         raise InvalidParameter(parameter, str(error)) from None
 
 
+class Listing(NamedTuple):
+    """A page as it was read."""
+
+    rows: list[bytes]
+    has_more: bool
+    seal: Callable[[bytes], str]
+    """The cursor after one of the rows."""
+
+
+async def rows(
+    wanted: Page,
+    cursors: Cursors,
+    place: Place,
+    values: Mapping[str, int],
+    ask: Ask,
+    *,
+    timestamp_at: int = 120,
+) -> Listing:
+    """One page.
+
+    Args:
+        wanted: which one.
+        cursors: seals them.
+        place: names the list; with `values` it must be the same for all pages of one list.
+        values: fields of the filter.
+        ask: the rows.
+        timestamp_at: where in a row its timestamp stands, bytes.
+
+    Raises:
+        InvalidCursor: the cursor is of another list, or none at all.
+    """
+    newest = wanted.order == "newest"
+    first, last = wanted.timestamp_min, wanted.timestamp_max
+    question = repr((place, sorted(values.items()), newest, first, last)).encode()
+
+    def seal(row: bytes) -> str:
+        return cursors.seal(int.from_bytes(row[timestamp_at : timestamp_at + 8], "little"), question)
+
+    if wanted.cursor is not None:
+        seen = cursors.open(wanted.cursor, question)
+        if newest:
+            last = seen - 1
+        else:
+            first = seen + 1
+        if (newest and last < max(first, 1)) or first > (last or TIMESTAMP_MAX):
+            return Listing([], False, seal)  # noqa: FBT003  # has_more
+    found = await ask({**values, "timestamp_min": first, "timestamp_max": last}, wanted.limit + 1, newest)
+    return Listing(found[: wanted.limit], len(found) > wanted.limit, seal)
+
+
 async def read(
     wanted: Page,
     cursors: Cursors,
@@ -73,34 +123,7 @@ async def read(
     *,
     timestamp_at: int = 120,
 ) -> dict[str, Any]:
-    """One page.
-
-    Args:
-        wanted: which one.
-        cursors: seals them.
-        place: names the list; with `values` it must be the same for all pages of one list.
-        values: fields of the filter.
-        ask: the rows.
-        document: a row in JSON's terms.
-        timestamp_at: where in a row its timestamp stands, bytes.
-
-    Raises:
-        InvalidCursor: the cursor is of another list, or none at all.
-    """
-    newest = wanted.order == "newest"
-    first, last = wanted.timestamp_min, wanted.timestamp_max
-    question = repr((place, sorted(values.items()), newest, first, last)).encode()
-    if wanted.cursor is not None:
-        seen = cursors.open(wanted.cursor, question)
-        if newest:
-            last = seen - 1
-        else:
-            first = seen + 1
-        if (newest and last < max(first, 1)) or first > (last or TIMESTAMP_MAX):
-            return {"items": [], "next": None}
-    rows = await ask({**values, "timestamp_min": first, "timestamp_max": last}, wanted.limit + 1, newest)
-    shown = rows[: wanted.limit]
-    following = None
-    if len(rows) > wanted.limit:
-        following = cursors.seal(int.from_bytes(shown[-1][timestamp_at : timestamp_at + 8], "little"), question)
-    return {"items": [document(row) for row in shown], "next": following}
+    """One page in JSON's terms; as `rows`, and `document` makes a row into JSON's terms."""
+    found = await rows(wanted, cursors, place, values, ask, timestamp_at=timestamp_at)
+    following = found.seal(found.rows[-1]) if found.has_more else None
+    return {"items": [document(row) for row in found.rows], "next": following}

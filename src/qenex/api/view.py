@@ -93,6 +93,13 @@ class View:
         shown = await self.visible(list(rows.values()))
         return {transfer_id: row for (transfer_id, row), is_shown in zip(rows.items(), shown, strict=True) if is_shown}
 
+    async def transfers_by_hash(self, hashes: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Rows of transfers by their hashes, those that there are."""
+        self._check(Action.TRANSFERS_READ)
+        rows = await self._desk.ledger.lookup_hashes(hashes)
+        shown = await self.visible(list(rows.values()))
+        return {digest: row for (digest, row), is_shown in zip(rows.items(), shown, strict=True) if is_shown}
+
     async def visible(self, transfers: Sequence[bytes]) -> list[bool]:
         """Whether each transfer exists for this principal, in order."""
         book, action = self._desk.book, Action.TRANSFERS_READ

@@ -8,7 +8,8 @@ QenexError
 │   ├── InvalidHome              CredentialMissing, CredentialExposed
 │   ├── InvalidBody              InvalidField, MissingField, UnknownField
 │   │   └── InvalidJson              MalformedJson, DuplicateKey, NumberNotExact, InvalidUnicode, ...
-│   └── InvalidParameter         InvalidCursor, InvalidIdempotencyKey
+│   ├── InvalidParameter         InvalidCursor, InvalidIdempotencyKey
+│   └── MalformedDocument, InvalidDocument, DocumentTooComplex
 ├── Rejected                 the ledger refused one row, by the first rule that applied (spec/kernel.md)
 │   ├── InvalidRow               a field of the row cannot be so, whatever the ledger holds
 │   ├── ChainBroken              the row stands in a chain that failed as a whole

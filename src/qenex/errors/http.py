@@ -92,6 +92,22 @@ class BatchRefused(QenexError, code="batch_refused", http_status=422):
         self.errors = tuple(errors)
 
 
+class MalformedDocument(InvalidInput, code="malformed_document"):
+    """The GraphQL document cannot be read."""
+
+
+class InvalidDocument(InvalidInput, code="invalid_document", http_status=422):
+    """The GraphQL document, or a variable, does not fit the schema."""
+
+
+class DocumentTooComplex(InvalidInput, code="document_too_complex", http_status=422):
+    """The GraphQL document asks for more than is answered at once."""
+
+    def __init__(self, what: str, most: int, found: int | None = None) -> None:
+        super().__init__(f"{self.text} ({what}: {'more' if found is None else found}, {most} at most)")
+        self.what, self.most, self.found = what, most, found
+
+
 class ExchangeError(QenexError):
     """The HTTP exchange itself went wrong."""
 

@@ -24,7 +24,7 @@ class Rejected(QenexError, http_status=422):
         self.row_id, self.row, self.timestamp_ns = row_id, row, timestamp_ns
 
 
-class NotFound(QenexError, http_status=404):
+class NotFound(QenexError, code="not_found", http_status=404):
     """What was asked for does not exist."""
 
 

@@ -248,6 +248,8 @@ ELSEWHERE = {
     *("rate_limited", "dependency_unavailable"),
     # Met at the socket, before there is a request.
     *("too_many_connections", "headers_too_large", "body_timeout"),
+    # Of fields and documents of GraphQL (test_graphql.py, test_graphql_limits.py).
+    *("not_found", "malformed_document", "invalid_document", "document_too_complex"),
     # Of files, settings and commands.
     *(
         "invalid_asset",

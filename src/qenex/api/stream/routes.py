@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from qenex.api import models, times
-from qenex.api.events import Event, events_of
 from qenex.api.routing import PREFIX, Needs, exchange_of, json_reply, only_known_parameters
-from qenex.api.stream import topics
+from qenex.api.stream import pages, topics
 from qenex.api.stream.streams import TICKET_S
-from qenex.kernel import CHANGE_EVENTS_MAX
 from qenex.principals import Action
 
 if TYPE_CHECKING:
@@ -21,8 +19,6 @@ if TYPE_CHECKING:
 
 LIMIT_DEFAULT = 100
 LIMIT_MAX = 1_000
-SCANNED_MAX = 8 * CHANGE_EVENTS_MAX
-"""Events that one request looks through; it answers with fewer than were asked for rather than look on."""
 
 
 class StreamRoutes:
@@ -64,22 +60,11 @@ class StreamRoutes:
             await view.account(wanted.number)
         positions = self._streams.hub(exchange.desk).positions
         reached_ns = positions.open(after) if after is not None else 0
-        found: list[Event] = []
-        scanned, is_at_end = 0, False
-        while len(found) < limit and scanned < SCANNED_MAX and not is_at_end:
-            rows, applied_ns = await exchange.desk.ledger.change_events(reached_ns + 1, 0, CHANGE_EVENTS_MAX)
-            events = events_of(rows)
-            scanned += len(events)
-            is_at_end = len(events) < CHANGE_EVENTS_MAX
-            found += [event for event in events if wanted.key in topics.keys_of(event)]
-            reached_ns = max(applied_ns, reached_ns) if is_at_end else events[-1].timestamp_ns
-        if len(found) > limit:
-            del found[limit:]
-            reached_ns, is_at_end = found[-1].timestamp_ns, False
+        read = await pages.read(exchange.desk.ledger, wanted, reached_ns, limit)
         reply = {
-            "items": [event.document(self._assets, wanted.party) for event in found],
-            "position": positions.seal(reached_ns),
-            "more": not is_at_end,
+            "items": [event.document(self._assets, wanted.party) for event in read.events],
+            "position": positions.seal(read.reached_ns),
+            "more": read.has_more,
         }
         return json_reply(reply)
 
