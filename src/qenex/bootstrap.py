@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 TOKEN_PREFIX = "qnx_owner_"  # noqa: S105  # says what the credential is, is no credential
 """Owner credentials begin with it, so that scanners for leaked secrets can know one when they see it."""
 
+SYSTEM_PREFIX = "qnx_system_"
+"""As `TOKEN_PREFIX`, of the credential that makes books."""
+
 TOKEN_BYTES = 32
 """Random bytes of a credential: 256 bits."""
 
@@ -55,7 +58,7 @@ class Initialised:
 def initialise(
     home: str | os.PathLike[str] | Settings | None = None, *, replace_lost_credential: bool = False
 ) -> Initialised:
-    """Makes the folders (mode 700), the settings file, the owner credential and the records' key (mode 600) of a home.
+    """Makes a home: folders (mode 700), settings, the owner's and the system's credential, the records' key (mode 600).
 
     What is there is left as it is, so that this can run at every start. Beside a book a credential is made only where
     that is asked for: the one that was lost may be in other hands, and a start should not replace it in silence. Beside
@@ -86,9 +89,11 @@ def initialise(
                 f"{settings.owner_token_file}: the owner credential of the book {book.name} is gone. Put it back from a"
                 " copy, or let `qenex init --replace-lost-credential` make another one"
             )
-    if _file(settings.owner_token_file, f"{TOKEN_PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n"):
-        created.append(settings.owner_token_file)
+    for path, prefix in ((settings.owner_token_file, TOKEN_PREFIX), (settings.system_token_file, SYSTEM_PREFIX)):
+        if _file(path, f"{new_credential(prefix)}\n"):
+            created.append(path)
     owner_token(settings)
+    system_token(settings)
     if not settings.records_key_file.exists() and settings.records_file.exists():
         raise CredentialMissing(
             f"{settings.records_key_file}: the key of {settings.records_file.name} is gone; put it back from a copy"
@@ -98,26 +103,40 @@ def initialise(
     return Initialised(settings, tuple(created))
 
 
+def new_credential(prefix: str = TOKEN_PREFIX) -> str:
+    """A credential that nobody has yet."""
+    return f"{prefix}{secrets.token_hex(TOKEN_BYTES)}"
+
+
 def owner_token(settings: Settings) -> str:
     """The owner credential of the home.
 
     Raises:
-        InvalidHome: there is none, others can read it, or it is damaged.
+        CredentialMissing, CredentialExposed: there is none, or others can read it.
+        InvalidHome: it is damaged.
     """
-    path = settings.owner_token_file
+    return _token(settings.owner_token_file, TOKEN_PREFIX, "owner credential")
+
+
+def system_token(settings: Settings) -> str:
+    """The credential that makes books. Raises as `owner_token`."""
+    return _token(settings.system_token_file, SYSTEM_PREFIX, "system credential")
+
+
+def _token(path: Path, prefix: str, what: str) -> str:
     try:
         mode = path.stat().st_mode & 0o777
         token = path.read_text(encoding="ascii").strip()
     except FileNotFoundError as error:
-        raise CredentialMissing(f"{path}: there is no owner credential; `qenex init` makes one") from error
+        raise CredentialMissing(f"{path}: there is no {what}; `qenex init` makes one") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidHome(f"{path}: cannot be read as the owner credential: {error}") from error
+        raise InvalidHome(f"{path}: cannot be read as the {what}: {error}") from error
     if mode & 0o077:
-        raise CredentialExposed(f"{path}: mode {mode:o} lets others read the owner credential; `chmod 600` it")
+        raise CredentialExposed(f"{path}: mode {mode:o} lets others read the {what}; `chmod 600` it")
     check_ours(path)
-    digits = token.removeprefix(TOKEN_PREFIX)
-    if not token.startswith(TOKEN_PREFIX) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
-        raise InvalidHome(f"{path}: an owner credential is {TOKEN_PREFIX} and {2 * TOKEN_BYTES} hexadecimal digits")
+    digits = token.removeprefix(prefix)
+    if not token.startswith(prefix) or len(digits) != 2 * TOKEN_BYTES or set(digits) - set("0123456789abcdef"):
+        raise InvalidHome(f"{path}: the {what} is {prefix} and {2 * TOKEN_BYTES} hexadecimal digits")
     return token
 
 
@@ -128,26 +147,6 @@ def identities(records: Records, powers: Powers) -> Identities:
     from qenex.services.identity.service import Identities
 
     return Identities(IdentityRecords(records), records.feed, powers, partial(records.vault.digest, purpose="api key"))
-
-
-def book_folder(settings: Settings) -> Path:
-    """Folder of the instance's book, chosen at random when there is none yet; the engine fills it.
-
-    Raises:
-        InvalidHome: there is more than one book; this release serves one.
-    """
-    books = sorted(path for path in settings.books_folder.iterdir() if path.is_dir())
-    if len(books) > 1:
-        names = ", ".join(path.name for path in books)
-        raise InvalidHome(f"{settings.books_folder}: an instance serves one book, here are {len(books)}: {names}")
-    if books:
-        name = books[0].name
-        if len(name) != 32 or set(name) - set("0123456789abcdef"):
-            raise InvalidHome(f"{books[0]}: a book's folder is named by its id in 32 hexadecimal digits")
-        return books[0]
-    path = settings.books_folder / secrets.token_hex(16)
-    _folder(path)
-    return path
 
 
 def access(settings: Settings, alarm: Alarm) -> Access:

@@ -50,7 +50,6 @@ class _AskedToStop(Exception):
 def _serve(settings: Settings, *, until_input_ends: bool) -> None:
     address = (settings.binary_host, settings.binary_port)
     bootstrap.allow_many_files()
-    folder = bootstrap.book_folder(settings)
     # A signal writes to the pipe at once, in C; a handler in Python would wait for the engine, which holds no lock
     # of the interpreter but never returns to it either.
     stop_read, stop_write = os.pipe()
@@ -66,14 +65,17 @@ def _serve(settings: Settings, *, until_input_ends: bool) -> None:
         showing = progress.shown("replaying the journal", "entries", name="engine")
     with showing as show, _replaying(settings, stop_read, show) as tell:
         engine = _native.Engine(
-            path=str(folder),
-            book=folder.name,
+            path=str(settings.books_folder),
             owner_token=bootstrap.owner_token(settings),
+            system_token=bootstrap.system_token(settings),
             address=address,
+            behind_front=str(settings.engine_socket) if settings.tls_certificate else None,
             sessions_max=settings.sessions_max,
             connections_max=settings.connections_max,
             window_requests=settings.window_requests,
             window_bytes=settings.window_bytes,
+            books_open_max=settings.books_open_max,
+            book_idle_s=settings.book_idle_s,
             confirm_clock=False,
             stop_fd=stop_read,
             progress=tell,
@@ -81,7 +83,7 @@ def _serve(settings: Settings, *, until_input_ends: bool) -> None:
     for note in engine.notes:
         sys.stderr.write(f"engine: {note}\n")
     served = ":".join(map(str, engine.address or ()))
-    bootstrap.write_run_file(settings.engine_file, {"pid": os.getpid(), "binary": served, "book": folder.name})
+    bootstrap.write_run_file(settings.engine_file, {"pid": os.getpid(), "binary": served, "book": engine.home})
     try:
         engine.wait()
     finally:

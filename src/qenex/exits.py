@@ -9,10 +9,12 @@ from qenex.errors import (
     AddressInUse,
     AddressInvalid,
     BackupUnusable,
+    BookConflict,
     BookDamaged,
     BookExists,
     BookLocked,
     BookMissing,
+    BookUnknown,
     ConnectionFailed,
     CredentialExposed,
     CredentialMissing,
@@ -56,7 +58,7 @@ class ExitCode(IntEnum):
 
 _BY_ERROR: Final[tuple[tuple[tuple[type[QenexError], ...], ExitCode], ...]] = (
     ((Unauthenticated, Forbidden, WrongBook, CredentialMissing, CredentialExposed), ExitCode.UNAUTHORISED),
-    ((Rejected, NotFound), ExitCode.REFUSED),
+    ((Rejected, NotFound, BookConflict, BookUnknown), ExitCode.REFUSED),
     ((InvalidInput, AddressInvalid, PlaintextExposed, BackupUnusable, BookMissing, BookExists), ExitCode.USAGE),
     ((ConnectionFailed,), ExitCode.UNREACHABLE),
     ((BookDamaged,), ExitCode.DAMAGED),

@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     window_bytes: int = Field(
         16 * 1_048_576, ge=1_052_672, le=1_073_741_824, description="Unanswered bytes of one session"
     )
+    books_open_max: int = Field(
+        64, ge=2, le=4_096, description="Books open at a time; one that nobody is connected to makes room"
+    )
+    book_idle_s: int = Field(
+        60, ge=1, le=86_400, description="Seconds without a connection after which a book is closed"
+    )
     limit_credential_rate: Rate = Field(10_000, description="Requests a second of one credential")
     limit_credential_burst: Burst = Field(20_000, description="Requests at once of one credential after a rest")
     limit_principal_rate: Rate = Field(10_000, description="Requests a second of one principal")
@@ -205,6 +211,11 @@ class Settings(BaseSettings):
     def records_key_file(self) -> Path:
         """The key that secrets in the records are encrypted with, mode 600."""
         return self.keys_folder / "records.key"
+
+    @property
+    def system_token_file(self) -> Path:
+        """Holds the credential that makes books, mode 600."""
+        return self.home / "system.token"
 
     @property
     def books_folder(self) -> Path:

@@ -32,8 +32,15 @@ sys.exit(main(sys.argv[1:]))
 
 
 def start(path: Path, tell: Callable[[int, int], None]) -> _native.Engine:
-    fixed: dict[str, Any] = {"book": None, "address": None, "confirm_clock": True, "stop_fd": None}
+    fixed: dict[str, Any] = {
+        "system_token": None,
+        "address": None,
+        "behind_front": None,
+        "confirm_clock": True,
+        "stop_fd": None,
+    }
     limits = {"sessions_max": 64, "connections_max": 8, "window_requests": 8, "window_bytes": 1 << 21}
+    limits |= {"books_open_max": 1, "book_idle_s": 0}
     return _native.Engine(path=str(path), owner_token="x" * 32, progress=tell, **fixed, **limits)
 
 

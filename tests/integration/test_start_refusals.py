@@ -51,11 +51,11 @@ def test_a_book_in_use_is_said_with_the_process_that_has_it(engine: EngineProces
 def test_what_the_engine_says_of_a_home_that_it_cannot_use_is_passed_on(tmp_path: Path) -> None:
     books = initialise(tmp_path).settings.books_folder
     for name in ("0" * 32, "1" * 32):
-        (books / name).mkdir()
+        (books / name / "journal").mkdir(parents=True)
     done = start(tmp_path)
     assert done.returncode == ExitCode.USAGE
     assert "the engine process has ended with code 2" in done.stderr
-    assert "an instance serves one book, here are 2" in done.stderr
+    assert f"which is the home's own book? Here are {'0' * 32}, {'1' * 32}" in done.stderr
     assert "QENEX ready" not in done.stdout
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from qenex.bootstrap import SPARE_BYTES, book_folder, initialise, owner_token, write_run_file
+from qenex.bootstrap import SPARE_BYTES, initialise, owner_token, system_token, write_run_file
 from qenex.client.credentials import find_address
 from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
 
@@ -21,15 +21,22 @@ def test_a_new_home_is_closed_to_others(tmp_path: Path) -> None:
     settings = initialise(home).settings
     for folder in (settings.home, settings.books_folder, settings.run_folder, settings.keys_folder):
         assert folder.stat().st_mode & 0o777 == 0o700
-    for file in (settings.file, settings.owner_token_file, settings.records_key_file):
+    for file in (
+        settings.file,
+        settings.owner_token_file,
+        settings.system_token_file,
+        settings.records_key_file,
+    ):
         assert file.stat().st_mode & 0o777 == 0o600
-    assert {path.name for path in home.iterdir()} == {"books", "keys", "run", "owner.token", "qenex.toml"}
+    made = {"books", "keys", "run", "owner.token", "qenex.toml", "system.token"}
+    assert {path.name for path in home.iterdir()} == made
 
 
 def test_the_credential_is_random_and_has_256_bits(tmp_path: Path) -> None:
     tokens = {owner_token(initialise(tmp_path / name).settings) for name in "abc"}
     assert len(tokens) == 3
     assert all(re.fullmatch(r"qnx_owner_[0-9a-f]{64}", token) for token in tokens)
+    assert re.fullmatch(r"qnx_system_[0-9a-f]{64}", system_token(initialise(tmp_path / "a").settings))
 
 
 def test_no_key_is_made_beside_records_that_it_would_not_open(tmp_path: Path) -> None:
@@ -120,7 +127,8 @@ def test_a_missing_credential_says_what_makes_one(tmp_path: Path) -> None:
 
 def test_a_credential_that_is_lost_beside_a_book_is_replaced_only_where_that_is_asked_for(tmp_path: Path) -> None:
     settings = initialise(tmp_path).settings
-    book, lost = book_folder(settings), owner_token(settings)
+    book, lost = settings.books_folder / ("0" * 32), owner_token(settings)
+    book.mkdir()
     settings.owner_token_file.unlink()
     with pytest.raises(CredentialMissing, match=f"{book.name} is gone.* --replace-lost-credential"):
         initialise(tmp_path)
@@ -143,21 +151,3 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_named() -> None:
     with pytest.raises(InvalidHome, match="/proc/nowhere: cannot be made: "):
         initialise("/proc/nowhere")
-
-
-def test_the_book_is_chosen_once(tmp_path: Path) -> None:
-    settings = initialise(tmp_path).settings
-    folder = book_folder(settings)
-    assert re.fullmatch("[0-9a-f]{32}", folder.name)
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert book_folder(settings) == folder
-
-
-def test_two_books_or_a_misnamed_one_are_refused(tmp_path: Path) -> None:
-    settings = initialise(tmp_path).settings
-    (settings.books_folder / "mine").mkdir()
-    with pytest.raises(InvalidHome, match="32 hexadecimal digits"):
-        book_folder(settings)
-    (settings.books_folder / ("0" * 32)).mkdir()
-    with pytest.raises(InvalidHome, match="serves one book, here are 2"):
-        book_folder(settings)

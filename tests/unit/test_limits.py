@@ -36,7 +36,17 @@ MIB, KIB = 1 << 20, 1 << 10
         ("`linger_us` of a request", "1,000", binary.LINGER_MAX_US == 1_000),
         ("unanswered requests of a session", "64", DEFAULTS["window_requests"] == binary.WINDOW_MAX == 64),
         ("unanswered bytes of a session", "16 MiB", DEFAULTS["window_bytes"] == 16 * MIB),
-        ("connections with a credential", "1,024", DEFAULTS["connections_max"] == 1_024),
+        ("connections with a credential, of one book", "1,024", DEFAULTS["connections_max"] == 1_024),
+        (
+            "books open at a time",
+            "64, and a 32nd of the files that the process may open",
+            DEFAULTS["books_open_max"] == 64,
+        ),
+        (
+            "time without a connection after which a book is closed",
+            "60 s; never the home's own",
+            DEFAULTS["book_idle_s"] == 60,
+        ),
         ("sessions", "65,536", DEFAULTS["sessions_max"] == 65_536),
         ("connections of a port by TLS", "1,280", DEFAULTS["connections_max"] + front.SPARE_CONNECTIONS == 1_280),
         ("certificate of a client by TLS", "16 KiB", preface.CERTIFICATE_MAX == 16 * KIB),

@@ -42,6 +42,12 @@ impl Credential {
         Self { fingerprint, stored_key, server_key, principal: OWNER, may_write: true }
     }
 
+    /// Whether both are of one secret and stand for the same one.
+    pub(crate) fn is_same_secret(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.fingerprint, one.stored_key, one.server_key, one.principal);
+        of(self) == of(other)
+    }
+
     /// The server's proof.
     #[must_use]
     pub fn proof(&self, transcript: &Transcript) -> [u8; 32] {

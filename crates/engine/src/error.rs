@@ -51,6 +51,20 @@ pub enum EngineError {
         /// As asked for.
         expected: [u8; 16],
     },
+    /// The folder of the books is not as it can be.
+    Books {
+        /// Which.
+        path: String,
+        /// In words.
+        what: String,
+    },
+    /// It is the engine of this book that cannot start or had to stop.
+    Book {
+        /// The book's folder.
+        path: String,
+        /// Why.
+        error: Box<EngineError>,
+    },
     /// The engine has stopped, or its process was forked; or what was under way was asked to end.
     Stopped(String),
 }
@@ -60,10 +74,19 @@ impl EngineError {
         Self::Io { what: what.into(), source }
     }
 
+    /// The same, of the book in this folder.
+    pub(crate) fn of_book(self, path: &std::path::Path) -> Self {
+        Self::Book { path: path.display().to_string(), error: Box::new(self) }
+    }
+
     /// Another process (or another engine in this one) has the book; the text names it.
     #[must_use]
     pub fn is_locked(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.is_locked())
+        match self {
+            Self::Disk(error) => error.is_locked(),
+            Self::Book { error, .. } => error.is_locked(),
+            _ => false,
+        }
     }
 
     /// More space would help.
@@ -73,6 +96,7 @@ impl EngineError {
             Self::Disk(error) => error.is_full(),
             Self::Journal(error) => error.is_full(),
             Self::Segment(SegmentError::Disk(error)) => error.is_full(),
+            Self::Book { error, .. } => error.is_full(),
             _ => false,
         }
     }
@@ -114,6 +138,8 @@ impl fmt::Display for EngineError {
             Self::WrongBook { found, expected } => {
                 write!(f, "the journal is of book {}, not of {}", hex(found), hex(expected))
             }
+            Self::Book { path, error } => write!(f, "{path}: {error}"),
+            Self::Books { path, what } => write!(f, "{path}: {what}"),
             Self::Stopped(why) => f.write_str(why),
         }
     }
@@ -126,8 +152,9 @@ impl core::error::Error for EngineError {
             Self::Journal(error) => Some(error),
             Self::Segment(error) => Some(error),
             Self::Apply(error) => Some(error),
+            Self::Book { error, .. } => Some(error),
             Self::Io { source, .. } | Self::Listen { source, .. } => Some(source),
-            Self::Fenced { .. } | Self::WrongBook { .. } | Self::Stopped(_) => None,
+            Self::Fenced { .. } | Self::WrongBook { .. } | Self::Books { .. } | Self::Stopped(_) => None,
         }
     }
 }

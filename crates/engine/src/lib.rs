@@ -3,6 +3,7 @@
 //! - [`frame`]: the codec of `spec/protocol.md`, for both sides;
 //! - [`engine`]: what happens, as a state machine without sockets, clocks or threads;
 //! - [`state`], [`sessions`]: what follows from the journal;
+//! - [`host`]: many books served behind one address, each by an engine of its own;
 //! - [`server`]: a book served over TCP and to its own process, [`client`]: who asks it;
 //! - [`recover`]: from what is on disk to a state that can go on, [`verify`]: whether what is there is right.
 //!
@@ -26,6 +27,7 @@ pub mod credential;
 pub mod engine;
 mod error;
 pub mod frame;
+pub mod host;
 pub mod ids;
 pub mod limits;
 pub mod metrics;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use qenex_journal::derived::{Options as StoreOptions, SegmentError};
-use qenex_journal::disk::{Disk, FileDisk};
+use qenex_journal::disk::{Disk, FileDisk, FileLock};
 use qenex_journal::log::Options as JournalOptions;
 
 use crate::credential::Credential;
@@ -88,52 +88,9 @@ impl Server {
         config: ServerConfig,
         progress: impl FnMut(u64, u64) -> Result<(), EngineError>,
     ) -> Result<Self, EngineError> {
-        let disk = FileDisk::new(&config.path)?;
-        let lock = disk.lock()?;
-        let now = now();
-        let clock_trusted = config.confirm_clock || is_clock_synchronised();
-        let options = OpenOptions {
-            book: config.book,
-            incarnation: random_bytes()?,
-            writer: random_bytes()?,
-            now,
-            clock_trusted,
-            journal: config.journal,
-            store: config.store,
-        };
-        let mut opened = recover::open_telling(&disk, &options, progress)?;
-        opened.state.store_mut().warm();
-        let header = *opened.journal.header();
-        let notes = opened.notes();
-        let engine = Engine::new(Setup {
-            state: opened.state,
-            tip: opened.tip,
-            reserve: opened.journal.reserve(),
-            book: header.book,
-            incarnation: header.incarnation,
-            journal: header.journal,
-            group_bytes_max: config.journal.group_bytes_max,
-            limits: config.limits,
-            configuration: config.configuration,
-            credentials: config.credentials,
-            nonce_key: random_bytes()?,
-            now,
-            clock_trusted,
-        });
-        let parts = Parts { engine, disk, journal: opened.journal, listen: config.listen, stop: config.stop };
-        let (core, door, address) = Core::new(parts)?;
-        let run = move || {
-            // The next start makes good what is damaged, so that this engine is no more than stopped.
-            let result = caught(|| core.run()).map_err(|error| match error {
-                EngineError::Segment(error @ SegmentError::Damaged { .. }) => {
-                    EngineError::Stopped(format!("{error}, which the next start does"))
-                }
-                error => error,
-            });
-            drop(lock);
-            result
-        };
-        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run);
+        let ready = Ready::open(config, progress)?;
+        let (address, notes, door) = (ready.address, ready.notes.clone(), ready.door.clone());
+        let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || ready.run());
         let thread = thread.map_err(|source| EngineError::io("start the engine thread", source))?;
         Ok(Self { address, notes, door, thread: Some(thread) })
     }
@@ -185,6 +142,73 @@ impl Drop for Server {
             // Whoever wants to know how it ended calls `wait`.
             _ = thread.join();
         }
+    }
+}
+
+/// A book that is open, and whose engine does not run yet.
+pub(crate) struct Ready {
+    core: Core<FileDisk>,
+    pub(crate) door: Door,
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) notes: Vec<String>,
+    lock: FileLock,
+}
+
+impl Ready {
+    /// Opens it, after a crash by recovering it.
+    pub(crate) fn open(
+        config: ServerConfig,
+        progress: impl FnMut(u64, u64) -> Result<(), EngineError>,
+    ) -> Result<Self, EngineError> {
+        let disk = FileDisk::new(&config.path)?;
+        let lock = disk.lock()?;
+        let now = now();
+        let clock_trusted = config.confirm_clock || is_clock_synchronised();
+        let options = OpenOptions {
+            book: config.book,
+            incarnation: random_bytes()?,
+            writer: random_bytes()?,
+            now,
+            clock_trusted,
+            journal: config.journal,
+            store: config.store,
+        };
+        let mut opened = recover::open_telling(&disk, &options, progress)?;
+        opened.state.store_mut().warm();
+        let header = *opened.journal.header();
+        let notes = opened.notes();
+        let engine = Engine::new(Setup {
+            state: opened.state,
+            tip: opened.tip,
+            reserve: opened.journal.reserve(),
+            book: header.book,
+            incarnation: header.incarnation,
+            journal: header.journal,
+            group_bytes_max: config.journal.group_bytes_max,
+            limits: config.limits,
+            configuration: config.configuration,
+            credentials: config.credentials,
+            nonce_key: random_bytes()?,
+            now,
+            clock_trusted,
+        });
+        let parts = Parts { engine, disk, journal: opened.journal, listen: config.listen, stop: config.stop };
+        let (core, door, address) = Core::new(parts)?;
+        Ok(Self { core, door, address, notes, lock })
+    }
+
+    /// Serves until it is asked to stop, and everything accepted is answered.
+    pub(crate) fn run(self) -> Result<(), EngineError> {
+        let Self { core, lock, .. } = self;
+        // The next start makes good what is damaged, so that this engine is no more than stopped.
+        let result = caught(|| core.run()).map_err(|error| match error {
+            EngineError::Segment(error @ SegmentError::Damaged { .. }) => {
+                EngineError::Stopped(format!("{error}, which the next start does"))
+            }
+            error => error,
+        });
+        drop(lock);
+        result
     }
 }
 

@@ -10,8 +10,9 @@ use std::path::PathBuf;
 use common::{account, transfer};
 use qenex_engine::credential::{Credential, Keys, transcript};
 use qenex_engine::frame::{
-    BODY_MAX, ChallengeRow, ErrorCode, Frame, HEADER_LENGTH, Header, Hello, HelloRow, Judgement, Kind, Operation, Role,
-    Status, VERSION, Welcome, WelcomeRow, checksum, judge, request_frame,
+    BODY_MAX, BookRow, ChallengeRow, ErrorCode, Frame, GrantName, GrantRow, GrantsFilter, HEADER_LENGTH, Header, Hello,
+    HelloRow, Judgement, Kind, NAME_MAX, NewBook, Operation, Role, Status, VERSION, Welcome, WelcomeRow, book_state,
+    checksum, grant_flags, grant_kind, grant_state, judge, request_frame,
 };
 use qenex_engine::ids::{from_key, reserved_high};
 use qenex_kernel::row::{EventResult, Id, Transfer, transfer_flags};
@@ -30,6 +31,22 @@ fn folder() -> PathBuf {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What a book has of the secret.
+fn grant() -> GrantRow {
+    let Credential { fingerprint, stored_key, server_key, principal, .. } = Credential::owner(SECRET);
+    GrantRow {
+        book: BOOK,
+        fingerprint,
+        kind: grant_kind::SECRET,
+        state: grant_state::ACTIVE,
+        flags: grant_flags::MAY_WRITE,
+        principal,
+        key_1: stored_key,
+        key_2: server_key,
+        ..GrantRow::ZERO
+    }
 }
 
 /// Frames of every type, by name.
@@ -131,6 +148,29 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
     };
     let found = [account(1), account(2)];
     let ids = [Id { id: 1 }, Id { id: u128::MAX - 1 }];
+    let asked_of_system =
+        |operation: Operation| Header { operation: operation.number(), request: 1, ..Header::of(Kind::Request) };
+    let answered_by_system = |operation: Operation| Header {
+        kind: Kind::Reply as u8,
+        role: Role::Leader as u8,
+        ..asked_of_system(operation)
+    };
+    let mut name = [0; NAME_MAX];
+    name[..10].copy_from_slice(b"First Bank");
+    let grant = grant();
+    let new = NewBook { book: BOOK, reserved: [0; 48], name, grant };
+    let made = BookRow {
+        book: BOOK,
+        created: 1_800_000_000_000_000_000,
+        grants: 1,
+        state: book_state::ACTIVE,
+        flags: BookRow::OPEN,
+        reserved: [0; 32],
+        name,
+    };
+    let which = GrantsFilter { book: BOOK, after: [0; 8], limit: 1_000, reserved: [0; 4] };
+    let shown = GrantRow { key_1: [0; 32], key_2: [0; 32], created: 1_800_000_000_000_000_000, ..grant };
+    let named = GrantName { book: BOOK, fingerprint: grant.fingerprint, reserved: [0; 8] };
     let busy = Frame::error(&wish, ErrorCode::Busy, 2_000, "the window is full").bytes().to_vec();
     let over = Frame::error(&Header::of(Kind::Hello), ErrorCode::Unauthenticated, 0, "not known here").bytes().to_vec();
     vec![
@@ -148,6 +188,11 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         ("error_busy", busy),
         ("error_of_a_connection", over),
         ("goodbye", plain(Header::of(Kind::Goodbye), &[])),
+        ("request_create_book", request(asked_of_system(Operation::CreateBook), &[], new.as_bytes())),
+        ("reply_create_book", plain(answered_by_system(Operation::CreateBook), made.as_bytes())),
+        ("request_list_grants", request(asked_of_system(Operation::ListGrants), &[], which.as_bytes())),
+        ("reply_list_grants", plain(answered_by_system(Operation::ListGrants), shown.as_bytes())),
+        ("request_remove_grants", request(asked_of_system(Operation::RemoveGrants), &[], named.as_bytes())),
     ]
 }
 

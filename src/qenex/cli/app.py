@@ -15,6 +15,7 @@ from qenex.cli import (
     generate,
     identities,
     init,
+    installation,
     journal,
     policies,
     replay,
@@ -59,7 +60,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (start, init, tls, demo, accounts, transfers, books, identities, policies, journal, replay, generate):
+for module in (
+    start,
+    init,
+    tls,
+    demo,
+    accounts,
+    transfers,
+    books,
+    identities,
+    installation,
+    policies,
+    journal,
+    replay,
+    generate,
+):
     module.add_to(app)
 
 

@@ -70,7 +70,7 @@ def _verify(
         if len(books) > 1:
             commands = "".join(f"\n  qenex journal verify {one}" for one in books)
             raise InvalidHome(f"{settings.books_folder}: here are {len(books)} books, say which one:{commands}")
-        book = bootstrap.book_folder(settings)
+        book = books[0]
         until = _synced_group(settings, home)
     elif not book.is_dir():
         raise BookMissing(book, "there is no such folder")

@@ -7,6 +7,7 @@ from qenex.client.credentials import Address, find_address, find_credential
 from qenex.client.protocol import EngineStatus, Operation, Position
 from qenex.client.session import Reply, Session
 from qenex.client.sync import QenexClient
+from qenex.client.system import AsyncSystemClient, Book, Grant, SystemClient
 from qenex.client.values import Account, Balance, Transaction, Transfer, TransferResult
 
 __all__ = [
@@ -14,14 +15,18 @@ __all__ = [
     "Address",
     "AsyncConnection",
     "AsyncQenexClient",
+    "AsyncSystemClient",
     "Balance",
+    "Book",
     "Connection",
     "EngineStatus",
+    "Grant",
     "Operation",
     "Position",
     "QenexClient",
     "Reply",
     "Session",
+    "SystemClient",
     "Transaction",
     "Transfer",
     "TransferResult",

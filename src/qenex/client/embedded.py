@@ -43,13 +43,16 @@ class EmbeddedEngine:
         self.credential = secrets.token_hex(32)
         self._engine = _native.Engine(
             path=str(self.path),
-            book=None,
             owner_token=self.credential,
+            system_token=None,
             address=None,
+            behind_front=None,
             sessions_max=_SESSIONS_MAX,
             connections_max=64,
             window_requests=WINDOW_MAX,
             window_bytes=_WINDOW_BYTES,
+            books_open_max=1,
+            book_idle_s=0,
             confirm_clock=confirm_clock,
             stop_fd=None,
             progress=None,

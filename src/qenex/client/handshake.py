@@ -34,24 +34,26 @@ def _keyed(key: bytes, message: bytes) -> bytes:
 class Keys:
     """What a client makes of its credential."""
 
-    __slots__ = ("_client", "_server", "_stored", "fingerprint")
+    __slots__ = ("_client", "fingerprint", "server", "stored")
 
     def __init__(self, credential: str) -> None:
         secret = credential.encode()
         self.fingerprint = sha256(secret).digest()[:FINGERPRINT_SIZE]
         """Names the credential without giving it away."""
         self._client = _keyed(secret, b"qenex-client-key-v1")
-        self._stored = sha256(self._client).digest()
-        self._server = _keyed(secret, b"qenex-server-key-v1")
+        self.stored = sha256(self._client).digest()
+        """What an engine compares our proof with."""
+        self.server = _keyed(secret, b"qenex-server-key-v1")
+        """What an engine proves itself with."""
 
     def proof(self, transcript: bytes) -> bytes:
         """The client's proof."""
-        mask = _keyed(self._stored, transcript)
+        mask = _keyed(self.stored, transcript)
         return bytes(a ^ b for a, b in zip(self._client, mask, strict=True))
 
     def is_proven(self, transcript: bytes, proof: bytes) -> bool:
         """Whether the server's proof could only be made by who knows the credential."""
-        return hmac.compare_digest(_keyed(self._server, transcript), proof)
+        return hmac.compare_digest(_keyed(self.server, transcript), proof)
 
 
 class Handshake:

@@ -92,6 +92,13 @@ class Operation(IntEnum):
     GET_METRICS = 1031
     BACKUP = 1032
     CONFIRM_CLOCK = 1033
+    CREATE_BOOK = 1040
+    LIST_BOOKS = 1041
+    SUSPEND_BOOK = 1042
+    RESUME_BOOK = 1043
+    PUT_GRANTS = 1044
+    LIST_GRANTS = 1045
+    REMOVE_GRANTS = 1046
 
 
 _ROWS: Final[dict[Operation, tuple[np.dtype[np.void], np.dtype[np.void]]]] = {

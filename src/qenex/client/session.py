@@ -235,6 +235,8 @@ class Session:
             if isinstance(error, Unauthenticated) and self._if_unknown:
                 error = Unauthenticated(self._if_unknown)
             raise error
+        if header.type == FrameType.GOODBYE:
+            raise ShuttingDown("It said goodbye before it said welcome.")
         if header.type == FrameType.CHALLENGE and handshake is not None and not is_proven:
             return handshake.answer(body)
         if header.type != FrameType.WELCOME or not is_proven:

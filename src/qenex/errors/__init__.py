@@ -4,7 +4,7 @@ QenexError
 ├── InvalidInput             a value that was given cannot be used; nothing was sent
 │   ├── InvalidAmount            AmountTooPrecise, AmountOutOfRange
 │   ├── InvalidAddress, InvalidId, UnknownAsset, InvalidAsset, InvalidRows, InvalidTimestamp, InvalidQuery, InvalidFile
-│   ├── IdempotencyConflict, InvalidSettings, InvalidPolicies
+│   ├── IdempotencyConflict, InvalidBookName, InvalidSettings, InvalidPolicies
 │   ├── InvalidHome              CredentialMissing, CredentialExposed
 │   ├── InvalidBody              InvalidField, MissingField, UnknownField
 │   │   └── InvalidJson              MalformedJson, DuplicateKey, NumberNotExact, InvalidUnicode, ...

@@ -135,6 +135,18 @@ class OperationFailed(EngineError, code="failed", number=24, http_status=500):
     """The operation could not be carried out."""
 
 
+class BookSuspended(EngineError, code="book_suspended", number=27, http_status=403, iso_reason="AG08"):
+    """The book is suspended: nobody gets in until it is resumed."""
+
+
+class BookUnknown(EngineError, code="book_unknown", number=28, http_status=404):
+    """There is no book of this id."""
+
+
+class BookConflict(EngineError, code="book_conflict", number=29, http_status=409):
+    """The id is another book's, or the credential opens something else already."""
+
+
 class ConnectionFailed(EngineError):
     """There is no connection to the engine."""
 

@@ -110,6 +110,14 @@ class InvalidFile(InvalidInput, code="invalid_file", http_status=422):
         self.path, self.complaint = str(path), complaint
 
 
+class InvalidBookName(InvalidInput, code="invalid_book_name", http_status=422):
+    """A book's name is 1 to 64 bytes of printable text."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{self.text} {name!r} is none.")
+        self.name = name
+
+
 class InvalidSettings(InvalidInput, code="invalid_settings", http_status=500):
     """A flag, a variable or the settings file holds a value that cannot be used.
 

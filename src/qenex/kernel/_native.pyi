@@ -19,19 +19,24 @@ class Engine:
         cls,
         *,
         path: str,
-        book: str | None,
         owner_token: str,
+        system_token: str | None,
         address: tuple[str, int] | None,
+        behind_front: str | None,
         sessions_max: int,
         connections_max: int,
         window_requests: int,
         window_bytes: int,
+        books_open_max: int,
+        book_idle_s: int,
         confirm_clock: bool,
         stop_fd: int | None,
         progress: Callable[[int, int], None] | None,
     ) -> Engine: ...
     @property
     def address(self) -> tuple[str, int] | None: ...
+    @property
+    def home(self) -> str | None: ...
     @property
     def notes(self) -> list[str]: ...
     def connect(self) -> int: ...

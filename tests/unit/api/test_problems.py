@@ -259,6 +259,7 @@ ELSEWHERE = {
         "invalid_file",
         "invalid_settings",
         "invalid_home",
+        "invalid_book_name",
     ),
     *("credential_missing", "credential_exposed", "book_locked", "book_damaged", "storage_failed"),
     *("book_missing", "book_exists", "backup_unusable"),

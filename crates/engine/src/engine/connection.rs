@@ -6,7 +6,7 @@ use qenex_journal::disk::Disk;
 
 use super::{Action, Admission, ConnectionId, Engine};
 use crate::clock::SECOND_NS;
-use crate::credential::{Principal, Transcript};
+use crate::credential::{Credential, Fingerprint, Principal, Transcript};
 use crate::frame::{ErrorCode, HEADER_LENGTH, HELLO_MAX, Header, Kind, Operation};
 use crate::limits::HELLO_WITHIN_NS;
 use crate::sessions::{SessionId, Standing};
@@ -28,7 +28,10 @@ pub(super) enum Connection {
     /// Its proof is good and found no room: it will be offered again.
     Parked(Asked),
     /// Its welcome waits until its session is durable.
-    Greeting,
+    Greeting {
+        /// Of its credential.
+        fingerprint: Fingerprint,
+    },
     /// It may ask.
     Open(Client),
 }
@@ -42,8 +45,8 @@ pub(super) struct Asked {
     pub(super) resume: bool,
     pub(super) window_requests: u32,
     pub(super) window_bytes: u32,
-    /// Which of those that the engine knows.
-    pub(super) credential: usize,
+    /// Of the credential. It is looked up again when the proof comes: it may have been taken away meanwhile.
+    pub(super) fingerprint: Fingerprint,
     pub(super) transcript: Transcript,
 }
 
@@ -71,6 +74,7 @@ impl Strangers {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Client {
     pub(super) session: SessionId,
+    pub(super) fingerprint: Fingerprint,
     pub(super) principal: Principal,
     pub(super) may_write: bool,
     pub(super) window_requests: u32,
@@ -214,6 +218,47 @@ impl<D: Disk> Engine<D> {
             self.strangers.0.remove(&(since_ns, connection));
         }
         self.connections.len() - self.strangers.0.len() <= self.limits.connections_max as usize
+    }
+
+    /// From here on these credentials open the book. Who came with one that does not any more is told so and gone at once;
+    /// what was accepted of it still happens. Who came with one that may do something else now, may do that.
+    pub(super) fn set_credentials(&mut self, credentials: Vec<Credential>, actions: &mut Vec<Action>) {
+        let before = core::mem::replace(&mut self.credentials, super::by_fingerprint(credentials));
+        let is_kept = |fingerprint: &Fingerprint| {
+            let (Some(old), Some(new)) = (before.get(fingerprint), self.credentials.get(fingerprint)) else {
+                return None;
+            };
+            old.is_same_secret(new).then_some(*new)
+        };
+        let mut gone = Vec::new();
+        for (connection, state) in &mut self.connections {
+            let client = match state {
+                Connection::Open(client) => client,
+                Connection::Parked(Asked { fingerprint, .. }) | Connection::Greeting { fingerprint } => {
+                    if is_kept(fingerprint).is_none() {
+                        gone.push(*connection);
+                    }
+                    continue;
+                }
+                // Whoever has not proven anything yet will be asked what it knows.
+                Connection::Stranger { .. } => continue,
+            };
+            match is_kept(&client.fingerprint) {
+                Some(credential) => client.may_write = credential.may_write,
+                None => gone.push(*connection),
+            }
+        }
+        for live in self.live.values_mut() {
+            for greeting in &mut live.greetings {
+                if let Some(credential) = is_kept(&greeting.client.fingerprint) {
+                    greeting.client.may_write = credential.may_write;
+                }
+            }
+        }
+        for connection in gone {
+            let text = "the credential does not open the book any more";
+            self.refuse_connection(connection, &Header::ZERO, ErrorCode::Unauthenticated, text, actions);
+        }
     }
 
     /// A connection is over.

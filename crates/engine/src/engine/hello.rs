@@ -11,13 +11,13 @@ use super::write::Refusal;
 use super::{Action, ConnectionId, Engine, Taken};
 use crate::credential::transcript;
 use crate::frame::{
-    ChallengeRow, ErrorCode, FRAME_MAX, Frame, Header, Hello, Kind, VERSION, Welcome, WelcomeRow, read_proof,
+    ChallengeRow, ErrorCode, FRAME_MAX, Frame, Header, Hello, HelloRow, Kind, VERSION, Welcome, WelcomeRow, read_proof,
 };
 use crate::limits::RELEASE;
 use crate::sessions::SessionId;
 use crate::state::SessionOpened;
 
-const SERVER_NAME: &str = concat!("qenex ", env!("CARGO_PKG_VERSION"));
+pub(crate) const SERVER_NAME: &str = concat!("qenex ", env!("CARGO_PKG_VERSION"));
 
 impl<D: Disk> Engine<D> {
     pub(super) fn hello(
@@ -45,15 +45,8 @@ impl<D: Disk> Engine<D> {
             let text = "hello is a connection's first frame, and its only one";
             return Err((ErrorCode::MalformedFrame, text.to_owned()));
         };
-        if !header.matches(body) {
-            return Err((ErrorCode::MalformedFrame, "body_checksum is not that of the body".to_owned()));
-        }
-        let Hello { row, .. } = Hello::read(body).map_err(|defect| (defect.code(), defect.to_string()))?;
-        if !(row.versions_min..=row.versions_max).contains(&VERSION) {
-            return Err((ErrorCode::UnsupportedVersion, format!("version {VERSION} is spoken here")));
-        }
-        let credential = self.credentials.iter().position(|credential| credential.fingerprint == row.fingerprint);
-        let credential = credential.ok_or_else(unauthenticated)?;
+        let row = judge_hello(header, body)?;
+        let credential = self.credentials.get(&row.fingerprint).ok_or_else(unauthenticated)?;
         let nonce = self.nonces.next();
         let transcript = transcript(header.as_bytes(), body, &nonce);
         *asked = Some(Asked {
@@ -63,10 +56,10 @@ impl<D: Disk> Engine<D> {
             resume: header.flags & Header::RESUME != 0,
             window_requests: row.window_requests,
             window_bytes: row.window_bytes,
-            credential,
+            fingerprint: row.fingerprint,
             transcript,
         });
-        let row = ChallengeRow { nonce, proof: self.credentials[credential].proof(&transcript) };
+        let row = ChallengeRow { nonce, proof: credential.proof(&transcript) };
         let frame = Frame::copied(Header::of(Kind::Challenge), row.as_bytes());
         actions.push(Action::Send { connection, frame });
         Ok(())
@@ -110,11 +103,12 @@ impl<D: Disk> Engine<D> {
             return Err((ErrorCode::MalformedFrame, "body_checksum is not that of the body".to_owned()));
         }
         let proof = read_proof(body).map_err(|defect| (defect.code(), defect.to_string()))?;
-        let credential = &self.credentials[asked.credential];
+        let credential = self.credentials.get(&asked.fingerprint).ok_or_else(unauthenticated)?;
         if !credential.is_proven(&asked.transcript, &proof) {
             return Err(unauthenticated());
         }
-        let (session, principal, may_write) = (asked.session, credential.principal, credential.may_write);
+        let (session, fingerprint) = (asked.session, asked.fingerprint);
+        let (principal, may_write) = (credential.principal, credential.may_write);
         if !self.introduced(connection, *asked) {
             let text = format!("{} connections are open, which is the limit", self.limits.connections_max);
             return Err((ErrorCode::Busy, text));
@@ -123,7 +117,8 @@ impl<D: Disk> Engine<D> {
             return Err((ErrorCode::WrongBook, "the credential is another book's".to_owned()));
         }
         let (window_requests, window_bytes) = self.limits.window(asked.window_requests, asked.window_bytes);
-        let client = Client { session, principal, may_write, window_requests, window_bytes, refused: None };
+        let client =
+            Client { session, fingerprint, principal, may_write, window_requests, window_bytes, refused: None };
         let greeting = Greeting { waiter: Waiter { connection, trace: asked.trace }, client };
         if session == [0; 16] {
             self.welcome(&greeting, 0, actions);
@@ -143,7 +138,7 @@ impl<D: Disk> Engine<D> {
                 return Err(expired());
             }
             live.greetings.push(greeting);
-            self.connections.insert(connection, Connection::Greeting);
+            self.connections.insert(connection, Connection::Greeting { fingerprint });
             return Ok(Taken::Yes);
         }
         if asked.resume {
@@ -174,7 +169,8 @@ impl<D: Disk> Engine<D> {
         };
         self.pipeline.push(entry, &[], size_of::<SessionOpened>(), row.as_bytes(), self.clock.monotonic_ns());
         self.live.entry(greeting.client.session).or_default().greetings.push(greeting);
-        self.connections.insert(greeting.waiter.connection, Connection::Greeting);
+        let fingerprint = greeting.client.fingerprint;
+        self.connections.insert(greeting.waiter.connection, Connection::Greeting { fingerprint });
         Ok(Taken::Yes)
     }
 
@@ -221,7 +217,19 @@ impl<D: Disk> Engine<D> {
     }
 }
 
+/// What a hello says, unless something is wrong with it.
+pub(crate) fn judge_hello(header: &Header, body: &[u8]) -> Result<HelloRow, Refusal> {
+    if !header.matches(body) {
+        return Err((ErrorCode::MalformedFrame, "body_checksum is not that of the body".to_owned()));
+    }
+    let Hello { row, .. } = Hello::read(body).map_err(|defect| (defect.code(), defect.to_string()))?;
+    if !(row.versions_min..=row.versions_max).contains(&VERSION) {
+        return Err((ErrorCode::UnsupportedVersion, format!("version {VERSION} is spoken here")));
+    }
+    Ok(row)
+}
+
 /// What is said to who names no credential that is known, or does not prove it.
-fn unauthenticated() -> Refusal {
+pub(crate) fn unauthenticated() -> Refusal {
     (ErrorCode::Unauthenticated, "the credential is not known here".to_owned())
 }

@@ -12,14 +12,14 @@
 mod backup;
 mod checkpoint;
 mod connection;
-mod hello;
+pub(crate) mod hello;
 mod pipeline;
 mod read;
 mod reading;
 #[cfg(test)]
 mod tests;
 mod upkeep;
-mod write;
+pub(crate) mod write;
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ use qenex_journal::disk::Disk;
 use qenex_journal::log::{Reserve, Tip};
 
 use crate::clock::{Clock, Now, SECOND_NS};
-use crate::credential::{Credential, Nonces};
+use crate::credential::{Credential, Fingerprint, Nonces};
 use crate::frame::{Defect, ErrorCode, Frame, Header, Kind, Operation, Role};
 use crate::limits::{Configuration, Limits, SILENCE_MAX_NS};
 use crate::metrics::Metrics;
@@ -91,6 +91,8 @@ pub enum Event<'a, D: Disk> {
     BackedUp(Result<String, (ErrorCode, String)>),
     /// What the job of [`Action::MakePages`] made.
     Pages(Pages),
+    /// From here on these open the book, and no others.
+    Credentials(Vec<Credential>),
     /// Time has passed, or there is [`Engine::has_work`].
     Wake,
     /// Bytes that can still be written to the disk, as the runtime asks now and then.
@@ -195,7 +197,7 @@ pub struct Engine<D: Disk> {
     /// High half of the ids that are the engine's own.
     reserved_high: u64,
     limits: Limits,
-    credentials: Vec<Credential>,
+    credentials: BTreeMap<Fingerprint, Credential>,
     nonces: Nonces,
     /// When it was put together, by the wall clock.
     started_ns: u64,
@@ -228,7 +230,7 @@ impl<D: Disk> Engine<D> {
             journal: setup.journal,
             reserved_high,
             limits: setup.limits,
-            credentials: setup.credentials,
+            credentials: by_fingerprint(setup.credentials),
             nonces: Nonces::new(setup.nonce_key),
             connections: BTreeMap::new(),
             strangers: Strangers::default(),
@@ -258,6 +260,7 @@ impl<D: Disk> Engine<D> {
             Event::FreeBytes(bytes) => self.upkeep.free_bytes = bytes,
             Event::Checkpointed(done) => self.checkpoint_done(done),
             Event::Pages(pages) => self.take_pages(pages),
+            Event::Credentials(credentials) => self.set_credentials(credentials, actions),
             Event::BackedUp(result) => self.backed_up(result, actions),
             Event::Wake => self.wake(actions)?,
             Event::Stop => {
@@ -369,6 +372,10 @@ impl<D: Disk> Engine<D> {
     }
 }
 
+fn by_fingerprint(credentials: Vec<Credential>) -> BTreeMap<Fingerprint, Credential> {
+    credentials.into_iter().map(|credential| (credential.fingerprint, credential)).collect()
+}
+
 /// When a client should try again that was told `busy`, microseconds.
 const BUSY_RETRY_US: u32 = 2_000;
-const CLIENT_KINDS: &str = "clients send frames of type hello, proof, request or goodbye";
+pub(crate) const CLIENT_KINDS: &str = "clients send frames of type hello, proof, request or goodbye";

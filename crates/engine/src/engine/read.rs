@@ -34,6 +34,10 @@ impl<D: Disk> Engine<D> {
             timestamp: self.state.timestamp(),
             ..self.answer(Kind::Reply, request.header.session)
         };
+        if request.operation.is_of_system() {
+            let text = format!("{} is for the credential of the system", request.operation.name());
+            return Err((ErrorCode::Forbidden, text));
+        }
         if request.operation == Operation::Backup {
             self.must_be_owner(request)?;
             return self.backup(request, header, actions);
@@ -113,7 +117,18 @@ impl<D: Disk> Engine<D> {
                 self.clock.confirm();
                 Answer::Whole(Frame::copied(header, &[]))
             }
-            Operation::Backup | Operation::CreateAccounts | Operation::CreateTransfers | Operation::SetAccountTerms => {
+            // These are answered elsewhere.
+            Operation::Backup
+            | Operation::CreateAccounts
+            | Operation::CreateTransfers
+            | Operation::SetAccountTerms
+            | Operation::CreateBook
+            | Operation::ListBooks
+            | Operation::SuspendBook
+            | Operation::ResumeBook
+            | Operation::PutGrants
+            | Operation::ListGrants
+            | Operation::RemoveGrants => {
                 return Err((ErrorCode::UnknownOperation, format!("{} is no read", request.operation.name())));
             }
         };

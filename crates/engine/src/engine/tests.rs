@@ -26,7 +26,13 @@ struct Bench {
 impl Bench {
     /// An engine to whom a client has said hello.
     fn new() -> Self {
-        let journal = JournalOptions { file_bytes_first: 1 << 21, file_bytes_max: 1 << 21, group_bytes_max: 3 << 19 };
+        let journal = JournalOptions {
+            file_bytes_least: 1 << 21,
+            file_bytes_first: 1 << 21,
+            file_bytes_max: 1 << 21,
+            group_bytes_max: 3 << 19,
+            is_ahead: true,
+        };
         let options = OpenOptions {
             book: Some(BOOK),
             incarnation: [1; 16],

@@ -14,7 +14,7 @@ use crate::sessions::{Standing, Used};
 use crate::state::fingerprint;
 
 /// Why a request is refused.
-pub(super) type Refusal = (ErrorCode, String);
+pub(crate) type Refusal = (ErrorCode, String);
 
 /// A request that was judged so far.
 #[derive(Clone, Copy)]
@@ -233,7 +233,7 @@ fn mismatch(request: u64) -> Refusal {
 }
 
 /// Judges the size of a body without its context; returns the size of a row.
-fn check_shape(operation: Operation, rows: &[u8]) -> Result<usize, Refusal> {
+pub(crate) fn check_shape(operation: Operation, rows: &[u8]) -> Result<usize, Refusal> {
     let name = operation.name();
     match operation.shape() {
         Shape::Empty if rows.is_empty() => Ok(1),

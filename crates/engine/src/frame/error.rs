@@ -87,6 +87,12 @@ errors! {
     BackupUnusable = 25, "backup_unusable";
     /// A transfer code that is the engine's own.
     ReservedCode = 26, "reserved_code";
+    /// The book is suspended: nobody gets in until it is resumed.
+    BookSuspended = 27, "book_suspended";
+    /// There is no book of that id.
+    BookUnknown = 28, "book_unknown";
+    /// The id, or the credential, is taken by something else.
+    BookConflict = 29, "book_conflict";
 }
 
 impl fmt::Display for ErrorCode {

@@ -3,6 +3,7 @@
 //! [`judge`] says what a header is; whoever reads a stream takes [`HEADER_LENGTH`] bytes, judges them, then takes or
 //! skips `body_length` more. [`seal`] puts the lengths and checksums into a frame that is about to be sent.
 
+mod books;
 mod error;
 mod header;
 mod hello;
@@ -10,6 +11,10 @@ mod operation;
 mod out;
 mod status;
 
+pub use books::{
+    AssetRow, BookRow, BooksFilter, GRANTS_MAX, GrantName, GrantRow, GrantsFilter, NAME_MAX, NewBook, SYSTEM_BOOK,
+    book_state, grant_flags, grant_kind, grant_state,
+};
 pub use error::ErrorCode;
 pub use header::{Defect, Header, Judgement, Kind, Role, judge};
 pub use hello::{ChallengeRow, HELLO_MAX, Hello, HelloRow, Welcome, WelcomeRow, read_proof};

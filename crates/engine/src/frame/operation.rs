@@ -4,6 +4,8 @@ use qenex_kernel::row::{
     Account, AccountFilter, AccountTerms, BATCH_MAX, BalanceAt, ChangeEventsFilter, Id, QueryFilter, Transfer,
 };
 
+use super::books::{BooksFilter, GRANTS_MAX, GrantName, GrantRow, GrantsFilter, NewBook};
+
 /// What a request's body holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -53,6 +55,12 @@ macro_rules! operations {
             #[must_use]
             pub const fn shape(self) -> Shape {
                 match self { $(Self::$variant => $shape,)* }
+            }
+
+            /// Whether it is about books, and not about what is in one.
+            #[must_use]
+            pub const fn is_of_system(self) -> bool {
+                self.number() >= Self::CreateBook.number()
             }
 
             /// Whether it becomes an entry of the journal.
@@ -109,4 +117,18 @@ operations! {
     Backup = 1032, "backup", Shape::Text, false;
     /// The operator says that the wall clock is right.
     ConfirmClock = 1033, "confirm_clock", Shape::Empty, false;
+    /// Makes a book; as all that follow, for the credential of the system only.
+    CreateBook = 1040, "create_book", one(size_of::<NewBook>()), false;
+    /// The books there are.
+    ListBooks = 1041, "list_books", one(size_of::<BooksFilter>()), false;
+    /// Closes a book to everybody.
+    SuspendBook = 1042, "suspend_book", one(Id::SIZE), false;
+    /// Opens it again.
+    ResumeBook = 1043, "resume_book", one(Id::SIZE), false;
+    /// Adds credentials that open a book, or replaces them.
+    PutGrants = 1044, "put_grants", Shape::Rows { size: size_of::<GrantRow>(), max: GRANTS_MAX }, false;
+    /// The credentials that open a book.
+    ListGrants = 1045, "list_grants", one(size_of::<GrantsFilter>()), false;
+    /// Takes credentials away.
+    RemoveGrants = 1046, "remove_grants", Shape::Rows { size: size_of::<GrantName>(), max: GRANTS_MAX }, false;
 }

@@ -6,13 +6,18 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use mio::Waker;
 
+use super::peer::Peer;
+use crate::credential::Credential;
 use crate::error::EngineError;
 
 /// What comes in.
-#[derive(Debug)]
 pub(super) enum Message {
     /// The engine's end of a new connection.
     Connect(UnixStream),
+    /// A connection that has said hello elsewhere.
+    Adopt(Box<Peer>),
+    /// Those that open the book from here on.
+    Credentials(Vec<Credential>),
     /// Finish what was accepted, then end.
     Stop,
 }
@@ -44,6 +49,17 @@ impl Door {
         there.set_nonblocking(true).map_err(|source| EngineError::io("make a pair of sockets", source))?;
         self.say(Message::Connect(there))?;
         Ok(here)
+    }
+
+    /// Hands over a connection whose hello is complete and not taken yet.
+    pub(crate) fn adopt(&self, peer: Peer) -> Result<(), EngineError> {
+        self.say(Message::Adopt(Box::new(peer)))
+    }
+
+    /// From here on these open the book, and no others: who came with another is gone at once.
+    pub(crate) fn set_credentials(&self, credentials: Vec<Credential>) {
+        // If the engine is gone, so are its connections.
+        _ = self.say(Message::Credentials(credentials));
     }
 
     /// Asks the engine to finish what it has accepted, and to end.

@@ -31,10 +31,12 @@ use crate::error::EngineError;
 use crate::frame::{FRAME_MAX, Frame, HEADER_LENGTH};
 
 pub use door::Door;
-use peer::{Input, Peer, Pool, Socket};
+use peer::Socket;
+pub(crate) use peer::{Input, Load, Peer, Pool};
 pub use system::stop_signals;
-pub(crate) use system::{is_clock_synchronised, now};
-use threads::{Done, Job, Report, SharedJournal, Worker};
+pub(crate) use system::{is_clock_synchronised, keep_alive, now, open_files_max};
+pub(crate) use threads::Worker;
+use threads::{Done, Job, Report, SharedJournal};
 
 const LISTENER: Token = Token(0);
 const WAKER: Token = Token(1);
@@ -126,10 +128,10 @@ impl<D: Disk> Core<D> {
         let journal = Arc::new(Mutex::new(parts.journal));
         let core = Self {
             engine: parts.engine,
-            writer: threads::writer(journal.clone(), report.clone())?,
-            preparer: threads::preparer(report.clone())?,
-            page_maker: threads::page_maker(report.clone())?,
-            background: threads::background(parts.disk.clone(), report)?,
+            writer: threads::writer(journal.clone(), report.clone()),
+            preparer: threads::preparer(report.clone()),
+            page_maker: threads::page_maker(report.clone()),
+            background: threads::background(parts.disk.clone(), report),
             disk: parts.disk,
             journal,
             reserve,
@@ -317,15 +319,20 @@ impl<D: Disk> Core<D> {
     }
 
     /// Takes a connection in.
-    fn welcome(&mut self, mut stream: Box<dyn Socket>) -> Result<(), EngineError> {
+    fn welcome(&mut self, stream: Box<dyn Socket>) -> Result<(), EngineError> {
+        self.seat(Peer::new(stream))
+    }
+
+    /// Takes in one that may have said something already.
+    fn seat(&mut self, mut peer: Peer) -> Result<(), EngineError> {
         let connection = self.next_peer;
         self.next_peer += 1;
         let token = Token(usize::try_from(connection).expect("64 bits"));
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if self.poll.registry().register(&mut stream, token, interest).is_err() {
+        if self.poll.registry().register(peer.source(), token, interest).is_err() {
             return Ok(());
         }
-        self.peers.insert(connection, Peer::new(stream));
+        self.peers.insert(connection, peer);
         self.step(Event::Opened { connection })?;
         // At once: what it has said already counts, however many more come after it.
         self.read_from(connection)
@@ -349,6 +356,8 @@ impl<D: Disk> Core<D> {
                 door::Message::Connect(stream) => {
                     self.welcome(Box::new(UnixStream::from_std(stream)))?;
                 }
+                door::Message::Adopt(peer) => self.seat(*peer)?,
+                door::Message::Credentials(credentials) => self.step(Event::Credentials(credentials))?,
                 door::Message::Stop => self.step(Event::Stop)?,
             }
         }

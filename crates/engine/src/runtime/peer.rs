@@ -2,9 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use mio::event::Source;
 
+use super::now;
 use crate::frame::{Defect, Frame, HEADER_LENGTH, Header, Judgement, judge};
 use crate::limits::{CLOSING_MAX_NS, SILENCE_MAX_NS};
 
@@ -15,9 +18,50 @@ const OUTPUT_MAX: usize = 2 << 20;
 /// Frames written with one call at most.
 const SLICES: usize = 32;
 
+/// How many connections a book has, and since when it has none.
+#[derive(Debug, Default)]
+pub(crate) struct Load {
+    connections: AtomicUsize,
+    idle_since_ns: AtomicU64,
+}
+
+impl Load {
+    /// No connection, from this moment on.
+    pub(crate) fn idle_since(now_ns: u64) -> Arc<Self> {
+        Arc::new(Self { connections: AtomicUsize::new(0), idle_since_ns: AtomicU64::new(now_ns) })
+    }
+
+    /// Since when there is no connection; `None` while there is one.
+    pub(crate) fn idle_since_ns(&self) -> Option<u64> {
+        (self.connections.load(Ordering::Acquire) == 0).then(|| self.idle_since_ns.load(Ordering::Acquire))
+    }
+
+    /// How many there are.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+}
+
+/// One connection of a book.
+struct Place(Arc<Load>);
+
+impl Place {
+    fn new(load: &Arc<Load>) -> Self {
+        load.connections.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(load))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.idle_since_ns.store(now().monotonic_ns, Ordering::Release);
+        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// Memory for frames that are larger than [`SMALL`], shared by all connections.
 #[derive(Debug, Default)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     buffers: Vec<Vec<u8>>,
 }
 
@@ -41,7 +85,7 @@ impl Pool {
 }
 
 /// A frame that came in, or a reason why there is none.
-pub(super) enum Input {
+pub(crate) enum Input {
     /// The header of a frame; the body is next.
     Header(Header),
     /// A header that is wrong; its body will be skipped.
@@ -64,12 +108,14 @@ enum Stage {
 }
 
 /// A socket that does not block, of whatever kind.
-pub(super) trait Socket: Read + Write + Source + Send {}
+pub(crate) trait Socket: Read + Write + Source + Send {}
 
 impl<T: Read + Write + Source + Send> Socket for T {}
 
-pub(super) struct Peer {
+pub(crate) struct Peer {
     stream: Box<dyn Socket>,
+    /// Count it among those of the host and of its book for as long as it lives.
+    places: Vec<Place>,
     small: Box<[u8]>,
     begin: usize,
     end: usize,
@@ -79,7 +125,7 @@ pub(super) struct Peer {
     /// Since when nothing has come in although a frame is not complete.
     silent_since_ns: Option<u64>,
     /// It waits for its turn to be read.
-    pub(super) is_queued: bool,
+    pub(crate) is_queued: bool,
     output: VecDeque<Frame>,
     output_bytes: usize,
     /// Bytes of the first frame that are out.
@@ -91,9 +137,10 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(stream: Box<dyn Socket>) -> Self {
+    pub(crate) fn new(stream: Box<dyn Socket>) -> Self {
         Self {
             stream,
+            places: Vec::new(),
             small: vec![0; SMALL].into_boxed_slice(),
             begin: 0,
             end: 0,
@@ -109,26 +156,51 @@ impl Peer {
         }
     }
 
+    /// What a poll watches.
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
+        &mut *self.stream
+    }
+
+    /// Takes off what comes before the first frame, of which `read` says how long it is: `Some(true)` once that is done,
+    /// `Some(false)` as long as it is not complete, `None` if it can become none, or the other side is gone.
+    pub(crate) fn take_off(&mut self, read: impl Fn(&[u8]) -> Option<Option<usize>>) -> Option<bool> {
+        loop {
+            let begun = &self.small[self.begin..self.end];
+            if let Some(length) = read(begun)? {
+                self.begin += length;
+                return Some(true);
+            }
+            if begun.len() == SMALL || !self.fill_small(begun.len() + 1).ok()? {
+                return Some(false);
+            }
+        }
+    }
+
+    /// It counts among these from here on.
+    pub(crate) fn count_in(&mut self, load: &Arc<Load>) {
+        self.places.push(Place::new(load));
+    }
+
     /// Whether so much waits to go out that nothing more is taken in.
-    pub(super) const fn is_throttled(&self) -> bool {
+    pub(crate) const fn is_throttled(&self) -> bool {
         self.output_bytes > OUTPUT_MAX
     }
 
     /// Whether it has begun a frame and sent nothing for too long. While nothing is read from it that is not its fault.
-    pub(super) fn is_silent(&self, now_ns: u64) -> bool {
+    pub(crate) fn is_silent(&self, now_ns: u64) -> bool {
         let since_ns = self.silent_since_ns.filter(|_| !self.closing && !self.is_throttled());
         since_ns.is_some_and(|since_ns| since_ns.saturating_add(SILENCE_MAX_NS) <= now_ns)
     }
 
     /// Whether it has taken nothing for too long of what waits to go out to it.
-    pub(super) fn is_deaf(&self, now_ns: u64) -> bool {
+    pub(crate) fn is_deaf(&self, now_ns: u64) -> bool {
         let patience_ns = if self.closing { CLOSING_MAX_NS } else { SILENCE_MAX_NS };
         self.deaf_since_ns.is_some_and(|since_ns| since_ns.saturating_add(patience_ns) <= now_ns)
     }
 
     /// Takes the next thing in. After [`Input::Header`] the caller says [`Peer::expect`] or [`Peer::skip`]; after
     /// [`Input::Body`], once it is done with the body, [`Peer::done`].
-    pub(super) fn next(&mut self, pool: &mut Pool, now_ns: u64) -> Input {
+    pub(crate) fn next(&mut self, pool: &mut Pool, now_ns: u64) -> Input {
         if self.closing {
             return Input::Nothing;
         }
@@ -194,18 +266,18 @@ impl Peer {
     }
 
     /// The body of this header is wanted.
-    pub(super) const fn expect(&mut self, header: Header, arrived_ns: u64) {
+    pub(crate) const fn expect(&mut self, header: Header, arrived_ns: u64) {
         self.stage = Stage::Body { header, arrived_ns };
     }
 
     /// The body of this header is not wanted.
-    pub(super) const fn skip(&mut self, header: &Header) {
+    pub(crate) const fn skip(&mut self, header: &Header) {
         let left = header.body_length as usize;
         self.stage = if left == 0 { Stage::Head } else { Stage::Skip { left } };
     }
 
     /// The body that is complete.
-    pub(super) fn body(&self, header: &Header) -> &[u8] {
+    pub(crate) fn body(&self, header: &Header) -> &[u8] {
         let length = header.body_length as usize;
         match &self.large {
             Some((buffer, _)) => &buffer[..length],
@@ -214,7 +286,7 @@ impl Peer {
     }
 
     /// The body that is complete was taken.
-    pub(super) fn done(&mut self, header: &Header, pool: &mut Pool) {
+    pub(crate) fn done(&mut self, header: &Header, pool: &mut Pool) {
         match self.large.take() {
             Some((buffer, _)) => pool.give(buffer),
             None => self.begin += header.body_length as usize,
@@ -259,7 +331,7 @@ impl Peer {
     }
 
     /// Queues a frame.
-    pub(super) fn send(&mut self, frame: Frame) {
+    pub(crate) fn send(&mut self, frame: Frame) {
         if !self.closing {
             self.output_bytes += frame.bytes().len();
             self.output.push_back(frame);
@@ -267,12 +339,12 @@ impl Peer {
     }
 
     /// Close once everything queued is out.
-    pub(super) const fn close(&mut self) {
+    pub(crate) const fn close(&mut self) {
         self.closing = true;
     }
 
     /// Writes what can be written. False once the connection is over.
-    pub(super) fn flush(&mut self, now_ns: u64) -> bool {
+    pub(crate) fn flush(&mut self, now_ns: u64) -> bool {
         let before = self.output_bytes;
         let is_open = self.write();
         if self.output.is_empty() {

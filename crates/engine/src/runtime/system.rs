@@ -59,6 +59,15 @@ pub(crate) fn keep_alive(stream: &impl AsRawFd) -> io::Result<()> {
     set(libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1)
 }
 
+/// Files that this process may have open.
+pub(crate) fn open_files_max() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one `rlimit`, which lives through it.
+    let failed = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0;
+    // What every system gives.
+    if failed { 1_024 } else { usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX) }
+}
+
 /// Turns SIGTERM and SIGINT into something to read: the returned descriptor is readable once one has come in. Call it
 /// before any thread is started, for threads inherit what is blocked here.
 ///

@@ -1,5 +1,6 @@
 //! The threads beside the core: one makes groups durable, one does what may take its time.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::ErrorKind;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -78,23 +79,30 @@ impl<D: Disk> Report<D> {
     }
 }
 
-/// A thread that takes work until its sender is dropped.
-pub(super) struct Worker<T> {
+/// A thread that takes work until its sender is dropped. It is started with its first work: a book that is only read needs
+/// hardly any.
+pub(crate) struct Worker<T> {
+    name: &'static str,
     sender: Option<Sender<T>>,
-    thread: Option<JoinHandle<()>>,
+    /// What the thread is to run, until it does.
+    run: Cell<Option<Box<dyn FnOnce() + Send>>>,
+    thread: Cell<Option<JoinHandle<()>>>,
 }
 
 impl<T: Send + 'static> Worker<T> {
-    fn start(name: &str, mut work: impl FnMut(T) -> bool + Send + 'static) -> Result<Self, EngineError> {
+    pub(crate) fn new(name: &'static str, mut work: impl FnMut(T) -> bool + Send + 'static) -> Self {
         let (sender, receiver): (Sender<T>, Receiver<T>) = channel();
         let run = move || while receiver.recv().is_ok_and(&mut work) {};
-        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        let thread = thread.map_err(|source| EngineError::io(format!("start the {name} thread"), source))?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Self { name, sender: Some(sender), run: Cell::new(Some(Box::new(run))), thread: Cell::new(None) }
     }
 
     /// Hands it something to do.
-    pub(super) fn give(&self, work: T) -> Result<(), EngineError> {
+    pub(crate) fn give(&self, work: T) -> Result<(), EngineError> {
+        if let Some(run) = self.run.take() {
+            let thread = std::thread::Builder::new().name(self.name.to_owned()).spawn(run);
+            let failed = |source| EngineError::io(format!("start the {} thread", self.name), source);
+            self.thread.set(Some(thread.map_err(failed)?));
+        }
         let given = self.sender.as_ref().is_some_and(|sender| sender.send(work).is_ok());
         if given { Ok(()) } else { Err(EngineError::Stopped("a thread of the engine has ended".to_owned())) }
     }
@@ -110,28 +118,28 @@ impl<T> Drop for Worker<T> {
     }
 }
 
-/// Starts the thread that makes groups durable.
-pub(super) fn writer<D: Disk>(journal: SharedJournal<D>, report: Report<D>) -> Result<Worker<Group>, EngineError> {
-    Worker::start("writer", move |mut group: Group| {
+/// The thread that makes groups durable.
+pub(super) fn writer<D: Disk>(journal: SharedJournal<D>, report: Report<D>) -> Worker<Group> {
+    Worker::new("writer", move |mut group: Group| {
         let result = append(&journal, &mut group);
         report.done(Done::Written(group, result))
     })
 }
 
-/// Starts the thread that prepares the journal's files: writes wait for it, so it does nothing else.
-pub(super) fn preparer<D: Disk>(report: Report<D>) -> Result<Worker<PrepareJob<D>>, EngineError> {
-    Worker::start("preparer", move |job| report.done(Done::Prepared(prepare(job))))
+/// The thread that prepares the journal's files: writes wait for it, so it does nothing else.
+pub(super) fn preparer<D: Disk>(report: Report<D>) -> Worker<PrepareJob<D>> {
+    Worker::new("preparer", move |job| report.done(Done::Prepared(prepare(job))))
 }
 
-/// Starts the thread that makes memory: transfers wait for it, so it does nothing else.
-pub(super) fn page_maker<D: Disk>(report: Report<D>) -> Result<Worker<PagesJob>, EngineError> {
-    Worker::start("pages", move |job: PagesJob| report.done(Done::Pages(job.run())))
+/// The thread that makes memory: transfers wait for it, so it does nothing else.
+pub(super) fn page_maker<D: Disk>(report: Report<D>) -> Worker<PagesJob> {
+    Worker::new("pages", move |job: PagesJob| report.done(Done::Pages(job.run())))
 }
 
-/// Starts the thread that does what may take its time.
-pub(super) fn background<D: Disk>(disk: D, report: Report<D>) -> Result<Worker<Job>, EngineError> {
+/// The thread that does what may take its time.
+pub(super) fn background<D: Disk>(disk: D, report: Report<D>) -> Worker<Job> {
     let mut writer = None;
-    Worker::start("background", move |job| match job {
+    Worker::new("background", move |job| match job {
         Job::Seal(job) => report.done(Done::Sealed(seal(job, &disk))),
         Job::Checkpoint(job) => report.done(Done::Checkpointed(checkpoint(job, &disk, &mut writer))),
         Job::Backup(job) => start_backup(job, disk.clone(), report.clone()),

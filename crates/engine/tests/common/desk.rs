@@ -205,7 +205,13 @@ fn options(now: Now) -> OpenOptions {
         writer: [2; 16],
         now,
         clock_trusted: true,
-        journal: JournalOptions { file_bytes_first: 1 << 21, file_bytes_max: 1 << 21, group_bytes_max: 3 << 19 },
+        journal: JournalOptions {
+            file_bytes_least: 1 << 21,
+            file_bytes_first: 1 << 21,
+            file_bytes_max: 1 << 21,
+            group_bytes_max: 3 << 19,
+            is_ahead: true,
+        },
         store: StoreOptions::default(),
     }
 }

@@ -9,7 +9,13 @@ use super::BOOK;
 
 /// The time of its first entry.
 pub const BEGIN: u64 = 1_000 * SECOND_NS;
-pub const OPTIONS: Options = Options { file_bytes_first: 1 << 20, file_bytes_max: 1 << 20, group_bytes_max: 1 << 16 };
+pub const OPTIONS: Options = Options {
+    file_bytes_least: 1 << 20,
+    file_bytes_first: 1 << 20,
+    file_bytes_max: 1 << 20,
+    group_bytes_max: 1 << 16,
+    is_ahead: true,
+};
 
 pub struct Entry {
     pub kind: EntryKind,

@@ -71,7 +71,14 @@ impl World {
             now: Now { wall_ns: 1_800_000_000 * SECOND_NS, monotonic_ns: SECOND_NS },
             model: Model::new(),
             clients,
-            journal: JournalOptions { file_bytes_first, file_bytes_max, group_bytes_max },
+            journal: JournalOptions {
+                file_bytes_least: file_bytes_first,
+                file_bytes_first,
+                file_bytes_max,
+                group_bytes_max,
+                // As an only book is kept, and as one of many.
+                is_ahead: seed.is_multiple_of(2),
+            },
             store: StoreOptions { segment_rows, segment_entries: 1 << 10, cache_bits: 2, ..StoreOptions::default() },
             sessions_max: if few { 2 } else { 100 },
             stats,

@@ -1,4 +1,4 @@
-//! A list that grows by whole chunks: nothing is ever moved, and emptied chunks are used again.
+//! A list that grows by whole chunks: nothing beyond the first is ever moved, and emptied chunks are used again.
 
 use super::prefetch::prefetch;
 
@@ -41,7 +41,8 @@ impl<T, const BITS: u32> Chunks<T, BITS> {
     pub(crate) fn push(&mut self, value: T) {
         let chunk = self.length >> BITS;
         if chunk == self.chunks.len() {
-            self.chunks.push(Vec::with_capacity(Self::CHUNK));
+            // The first grows as it is needed: many a list stays short.
+            self.chunks.push(Vec::with_capacity(if chunk == 0 { 0 } else { Self::CHUNK }));
         }
         self.chunks[chunk].push(value);
         self.length += 1;

@@ -47,6 +47,11 @@ impl Open {
         Self { keys, rows: memory, lookup, blocks: Blocks::default(), indexes: RefCell::default() }
     }
 
+    /// Finds at most so many rows from here on.
+    pub(crate) fn grow(&mut self, rows_max: usize) {
+        self.lookup = Lookup::grown(&self.keys, &self.rows, rows_max);
+    }
+
     /// The same, empty as it is, under another number.
     pub(crate) fn renumbered(mut self, number: u32) -> Self {
         self.rows.number = number;

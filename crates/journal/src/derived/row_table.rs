@@ -32,6 +32,11 @@ impl RowTable {
         Self { cells: vec![0; (entries + entries / 2).next_power_of_two()], used: 0 }
     }
 
+    /// Entries in it.
+    pub(crate) const fn used(&self) -> usize {
+        self.used
+    }
+
     /// Has the system give the table's memory: who adds entries should not wait for it.
     pub(crate) fn touch(&mut self) {
         touch(&mut self.cells);

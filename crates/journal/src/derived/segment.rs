@@ -10,7 +10,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use super::chunks::Chunks;
 use super::hash::Keys;
 use super::num::{high64, low64};
-use super::row_table::{Place, RowTable, SIDE};
+use super::row_table::{Place, RowTable, SIDE, side};
+use super::sealed::RESOLVES;
 
 /// Bits of a row's number within a chunk.
 pub(crate) const CHUNK_BITS: u32 = 15;
@@ -342,12 +343,42 @@ impl HighHalves {
 pub(crate) struct Lookup {
     ids: RowTable,
     resolutions: RowTable,
+    /// Rows that it is for.
+    rows: usize,
 }
 
 impl Lookup {
     /// For a segment of at most `rows` rows.
     pub(crate) fn new(rows: usize) -> Self {
-        Self { ids: RowTable::new(rows), resolutions: RowTable::new(rows) }
+        Self { ids: RowTable::new(rows), resolutions: RowTable::new(rows), rows }
+    }
+
+    /// Rows that it is for.
+    pub(crate) const fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether it may not take so many more.
+    pub(crate) fn lacks(&self, more: usize) -> bool {
+        self.ids.used().max(self.resolutions.used()) + more > self.rows
+    }
+
+    /// The same for a segment of at most `rows_max` rows: everything is put there anew.
+    pub(crate) fn grown(keys: &Keys, rows: &Rows, rows_max: usize) -> Self {
+        let mut lookup = Self::new(rows_max);
+        for (row, line) in (0..).zip(rows.transfers.iter()) {
+            lookup.insert_id(keys.id(line.0.id), row);
+            if line.0.flags & RESOLVES != 0 {
+                lookup.insert_resolution(keys.resolution(line.0.pending_id), row);
+            }
+        }
+        for (index, burned) in rows.burned.iter().enumerate() {
+            lookup.insert_id(keys.id(burned.id), side(index));
+        }
+        for (index, expiry) in rows.expiries.iter().enumerate() {
+            lookup.insert_resolution(keys.resolution(expiry.pending_id), side(index));
+        }
+        lookup
     }
 
     /// Has the system really give the memory that nearly every row needs.
@@ -403,4 +434,42 @@ impl Lookup {
 /// What the number of a status that burned an id stands for.
 pub(crate) fn burned(id: u128, status: CreateTransferStatus, timestamp: u64) -> Burned {
     Burned { id, timestamp, status: status.number(), reserved: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use qenex_kernel::row::transfer_flags;
+
+    use super::*;
+
+    #[test]
+    fn tables_that_grow_find_all_that_they_found_before() {
+        let keys = Keys::new([7; 16]);
+        let mut rows = Rows::default();
+        let account = Account { id: 1, ..Account::ZERO };
+        for id in 1..=3_000_u128 {
+            let pending_id = if id % 3 == 0 { id + 1_000_000 } else { 0 };
+            let flags = if pending_id == 0 { 0 } else { transfer_flags::POST_PENDING_TRANSFER };
+            let transfer = Transfer { id, pending_id, flags, ..Transfer::ZERO };
+            rows.push(&transfer, Sides { debit: 0, credit: 0 }, &account, &account);
+        }
+        for id in 10_001..=10_500 {
+            rows.burned.push(burned(id, CreateTransferStatus::ExceedsCredits, 5));
+        }
+        for pending_id in 20_001..=20_500 {
+            let sides = Sides { debit: 0, credit: 0 };
+            let expiry = Expiry { pending_id, timestamp: 5, segment: 0, row: 0, sides, reserved: [0; 3] };
+            rows.push_expiry(expiry, &account, &account);
+        }
+        let lookup = Lookup::grown(&keys, &rows, 100_000);
+        assert!(lookup.rows() == 100_000 && !lookup.lacks(90_000) && lookup.lacks(97_000));
+        let find = |id: u128| lookup.find(keys.id(id), &rows, id);
+        assert!((1..=3_000).all(|id| find(id).map(u128::from) == Some(id - 1)));
+        assert!((10_001..=10_500).zip(0..).all(|(id, index)| find(id) == Some(side(index))));
+        assert_eq!(find(3_001), None);
+        let resolution = |id: u128| lookup.resolution(&keys, &rows, id);
+        assert!((1_u32..=1_000).all(|third| resolution(u128::from(3 * third) + 1_000_000) == Some(3 * third - 1)));
+        assert!((20_001..=20_500).zip(0..).all(|(id, index)| resolution(id) == Some(side(index))));
+        assert_eq!(resolution(1), None);
+    }
 }

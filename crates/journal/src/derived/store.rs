@@ -38,6 +38,10 @@ pub(super) fn rows_max(options: &Options) -> usize {
     options.segment_rows as usize + 2 * BATCH_MAX
 }
 
+/// Rows that a segment's tables are for at first: so that a small book takes little memory, they grow once, when what one
+/// entry may bring would not fit any more.
+pub(super) const ROWS_FEW: usize = 3 * BATCH_MAX;
+
 /// Accounts, transfers and everything derived from the journal. `D` is the disk where sealed segments lie.
 pub struct LedgerStore<D: Disk> {
     pub(super) disk: D,
@@ -113,7 +117,7 @@ impl<D: Disk> LedgerStore<D> {
             settling: None,
             sealed: Vec::new(),
             closed: VecDeque::new(),
-            open: Open::new(keys, 0, rows_max),
+            open: Open::new(keys, 0, rows_max.min(ROWS_FEW)),
             spare: Vec::new(),
             cache: Arc::new(Mutex::new(Cache::new(options.cache_bits))),
             scratch: Scratch::default(),

@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, PoisonError};
 
-use qenex_kernel::row::EventResult;
+use qenex_kernel::row::{BATCH_MAX, EventResult};
 
-use super::Entry;
 use super::hash::prefix;
 use super::memory::{Closed, Open};
 use super::pages::{Made, Pages, PagesJob};
 use super::sealed::{RESOLVES, SealJob, SealedSegment};
-use super::store::{LedgerStore, rows_max};
+use super::store::{LedgerStore, ROWS_FEW, rows_max};
 use super::view::View;
+use super::{Counters, Entry};
 use crate::disk::Disk;
 
 /// Closed segments that may wait to be sealed.
@@ -33,7 +33,14 @@ impl<D: Disk> LedgerStore<D> {
         self.segment_weight += (results.len() + expiries) as u64;
         let full = self.segment_weight >= u64::from(self.options.segment_rows)
             || rows.entries.len() >= self.options.segment_entries as usize;
-        if full { self.close_segment() } else { None }
+        if full {
+            return self.close_segment();
+        }
+        let rows_max = rows_max(&self.options);
+        if self.open.lookup.rows() < rows_max && self.open.lookup.lacks(2 * BATCH_MAX) {
+            self.open.grow(rows_max);
+        }
+        None
     }
 
     fn close_segment(&mut self) -> Option<SealJob> {
@@ -127,7 +134,8 @@ impl<D: Disk> LedgerStore<D> {
     /// Memory that another thread should make for what is to come.
     pub fn wanted_pages(&self) -> Option<PagesJob> {
         let rows_max = rows_max(&self.options);
-        if self.open.rows.wants_memory(rows_max) {
+        // A book that has few rows needs no more than the memory that these take.
+        if self.open.lookup.rows() == rows_max && self.open.rows.wants_memory(rows_max) {
             return Some(PagesJob::rows());
         }
         let is_far = self.open.rows.transfers.len() > rows_max / 4;
@@ -142,8 +150,16 @@ impl<D: Disk> LedgerStore<D> {
         }
     }
 
-    /// Has the system give the memory that the first transfers need.
+    /// Has the system give the memory that the first transfers need, unless the book is a small one.
     pub fn warm(&mut self) {
+        let rows_max = rows_max(&self.options);
+        let Counters { accounts, transfers, .. } = self.counters();
+        if accounts.max(transfers) < ROWS_FEW as u64 {
+            return;
+        }
+        if self.open.lookup.rows() < rows_max {
+            self.open.grow(rows_max);
+        }
         self.open.lookup.touch();
     }
 

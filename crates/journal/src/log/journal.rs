@@ -12,36 +12,54 @@ use crate::disk::{AlignedBuffer, BLOCK, Caching, Disk, DiskError, DiskFile};
 /// Sizes, in bytes, whole blocks of 4096.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// Length of the first file of a run; each one after is twice as long, up to `file_bytes_max`.
+    /// Length of the first file of a run at least: a quarter of the journal so far, between this
+    pub file_bytes_least: u64,
+    /// and this. Each one after is twice as long, up to `file_bytes_max`.
     pub file_bytes_first: u64,
     /// Length of a file at most.
     pub file_bytes_max: u64,
     /// A group on disk at most, padding included.
     pub group_bytes_max: u64,
+    /// The next file is made ready as soon as one is begun, so that a start finds it on a full disk too; else once a quarter
+    /// of the current one is written: a journal that is hardly written to takes no space ahead.
+    pub is_ahead: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { file_bytes_first: 16 << 20, file_bytes_max: 256 << 20, group_bytes_max: 6 << 20 }
+        Self {
+            file_bytes_least: 16 << 20,
+            file_bytes_first: 16 << 20,
+            file_bytes_max: 256 << 20,
+            group_bytes_max: 6 << 20,
+            is_ahead: true,
+        }
     }
 }
 
 impl Options {
+    /// For one of many journals, of which most are small.
+    #[must_use]
+    pub fn small() -> Self {
+        Self { file_bytes_least: 4 << 20, group_bytes_max: 2 << 20, is_ahead: false, ..Self::default() }
+    }
+
     /// A file holds its header, a group, and the block that is kept for the end.
     pub(super) fn file_bytes_min(&self) -> u64 {
         self.group_bytes_max + 2 * BLOCK_BYTES
     }
 
     fn check(&self) -> Result<()> {
-        let sizes = [self.file_bytes_first, self.file_bytes_max, self.group_bytes_max];
+        let Self { file_bytes_least, file_bytes_first, file_bytes_max, group_bytes_max, .. } = *self;
+        let sizes = [file_bytes_least, file_bytes_first, file_bytes_max, group_bytes_max];
         let whole = sizes.iter().all(|bytes| *bytes > 0 && bytes.is_multiple_of(BLOCK_BYTES));
-        let ordered = self.file_bytes_min() <= self.file_bytes_first && self.file_bytes_first <= self.file_bytes_max;
+        let ordered = [self.file_bytes_min(), file_bytes_least, file_bytes_first, file_bytes_max].is_sorted();
         if whole && ordered && self.group_bytes_max < u64::from(u32::MAX) {
             return Ok(());
         }
         Err(JournalError::Options(format!(
-            "journal sizes must be multiples of 4096 with group_bytes_max + 8192 <= file_bytes_first <= file_bytes_max \
-             and groups below 4 GiB, and are {self:?}"
+            "journal sizes must be multiples of 4096 with group_bytes_max + 8192 <= file_bytes_least <= file_bytes_first \
+             <= file_bytes_max and groups below 4 GiB, and are {self:?}"
         )))
     }
 }

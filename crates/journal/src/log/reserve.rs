@@ -79,7 +79,10 @@ impl<D: Disk> Reserve<D> {
         for number in 1..last.file {
             before += disk.open(&name_of(number), Caching::Cached)?.length()?;
         }
-        let (sequence, bytes) = (last.file + 1, options.file_bytes_first);
+        // A run of a small journal begins with a small file.
+        let bytes =
+            (before / 4).next_multiple_of(BLOCK_BYTES).clamp(options.file_bytes_least, options.file_bytes_first);
+        let sequence = last.file + 1;
         let state = State { before, offset: 0, length: 0, left: 0, sequence, bytes, next };
         Ok(Self { inner: Arc::new(Inner { disk: disk.clone(), options, state: Mutex::new(state) }) })
     }
@@ -106,10 +109,13 @@ impl<D: Disk> Reserve<D> {
         state.before + state.offset
     }
 
-    /// Whether it is time for [`Reserve::prepare_next`].
+    /// Whether it is time for [`Reserve::prepare_next`]. If files are not made ready ahead: once a quarter of the current one
+    /// is written, or the largest group would not fit into it any more.
     #[must_use]
     pub fn wants_file(&self) -> bool {
-        matches!(self.state().next, Next::Absent)
+        let (state, options) = (self.state(), &self.inner.options);
+        let is_far = state.left < options.group_bytes_max || state.offset >= state.length / 4;
+        matches!(state.next, Next::Absent) && (options.is_ahead || is_far)
     }
 
     /// A job that prepares the next file; `None` if one is ready or being prepared. A job that is
@@ -132,6 +138,18 @@ impl<D: Disk> Reserve<D> {
     /// # Errors
     /// [`JournalError::is_full`](super::JournalError::is_full) if there is no space; then nothing has changed.
     pub fn prepare_now(&self) -> Result<()> {
+        let least = self.inner.options.file_bytes_min();
+        match self.try_prepare() {
+            // What the last run has given back is enough for a short file.
+            Err(error) if error.is_full() && self.state().bytes > least => {
+                self.state().bytes = least;
+                self.try_prepare()
+            }
+            done => done,
+        }
+    }
+
+    fn try_prepare(&self) -> Result<()> {
         let Some(mut job) = self.prepare_next() else { return Ok(()) };
         while let Progress::Working { .. } = job.step()? {}
         Ok(())
@@ -148,7 +166,7 @@ impl<D: Disk> Reserve<D> {
                 (state.offset, state.length) = (0, 0);
                 // Not twice this file's: a run may find one ready that a longer run wanted.
                 state.bytes =
-                    (2 * state.bytes).clamp(self.inner.options.file_bytes_first, self.inner.options.file_bytes_max);
+                    (2 * state.bytes).clamp(self.inner.options.file_bytes_least, self.inner.options.file_bytes_max);
                 state.left = 0;
                 Some((sequence, file, bytes))
             }

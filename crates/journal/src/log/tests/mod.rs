@@ -13,8 +13,13 @@ use crate::disk::sim::Random;
 use crate::disk::{Disk, SimDisk};
 
 /// Files of a few blocks, so that a handful of groups rotates them.
-pub(super) const SMALL: Options =
-    Options { file_bytes_first: 6 << 12, file_bytes_max: 12 << 12, group_bytes_max: 3 << 12 };
+pub(super) const SMALL: Options = Options {
+    file_bytes_least: 6 << 12,
+    file_bytes_first: 6 << 12,
+    file_bytes_max: 12 << 12,
+    group_bytes_max: 3 << 12,
+    is_ahead: true,
+};
 
 pub(super) fn genesis() -> Genesis {
     Genesis { book: [0xB0; 16], incarnation: [0x11; 16], journal: 1, release: 1, created: 1 }

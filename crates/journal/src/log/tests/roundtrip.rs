@@ -208,6 +208,7 @@ fn options_that_contradict_each_other_are_refused() {
     let (disk, _) = new_journal();
     let bad = [
         Options { group_bytes_max: 1000, ..SMALL },
+        Options { file_bytes_least: SMALL.group_bytes_max, ..SMALL },
         Options { file_bytes_first: SMALL.group_bytes_max, ..SMALL },
         Options { file_bytes_max: 4096, ..SMALL },
     ];
