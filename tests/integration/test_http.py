@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import time
 from dataclasses import dataclass
@@ -150,8 +151,7 @@ def test_the_document_of_the_api_and_its_page_are_served_to_who_has_the_credenti
 
 def test_without_the_credential_there_is_health_and_nothing_else(shared: Instance) -> None:
     paths = {
-        path.format(account="1", transfer="1"): list(methods)
-        for path, methods in shared.get("/openapi.json")["paths"].items()
+        re.sub(r"\{\w+\}", "1", path): list(methods) for path, methods in shared.get("/openapi.json")["paths"].items()
     }
     for headers in ({}, {"authorization": "Bearer qnx_owner_" + "0" * 64}, {"authorization": "Basic eDp4"}):
         with httpx.Client(base_url=f"http://{shared.http.address}", headers=headers, timeout=START_SECONDS) as nobody:
@@ -160,7 +160,7 @@ def test_without_the_credential_there_is_health_and_nothing_else(shared: Instanc
                     answer = nobody.request(method, path)
                     if path == "/api/v1/health":
                         assert answer.status_code == 200
-                    else:
+                    elif answer.status_code != 429:  # who fails often enough is told to wait, and nothing else
                         refused(answer, 401, "unauthenticated")
             assert nobody.get("/health").json()["ready"]
 
