@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qenex.client.credentials import check_ours
-from qenex.errors import CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
+from qenex.errors import BookMissing, CredentialExposed, CredentialMissing, InvalidHome, StorageFailed
 from qenex.limits import LocalLimits
 from qenex.limits.configured import policy
 from qenex.settings import Settings, template
@@ -41,6 +41,9 @@ TOKEN_BYTES = 32
 
 RECORDS_KEY_BYTES = 32
 """Random bytes of the key of the records."""
+
+_GRANTS_FLAGS = 22
+"""Where the flags stand in a file of grants."""
 
 SPARE_BYTES = 4_096
 """Space that is kept for each run file; they take a few hundred bytes."""
@@ -116,6 +119,22 @@ def owner_token(settings: Settings) -> str:
         InvalidHome: it is damaged.
     """
     return _token(settings.owner_token_file, TOKEN_PREFIX, "owner credential")
+
+
+def owner_book(settings: Settings) -> bytes:
+    """The id of the home's own book, which the owner credential opens, 16 bytes; its `grants` say so (spec/grants.md).
+
+    Raises:
+        BookMissing: there is none yet; the first start makes it.
+    """
+    for grants in sorted(settings.books_folder.glob("?" * 32 + "/grants")):
+        if _is_own(grants.read_bytes()):
+            return bytes.fromhex(grants.parent.name)
+    raise BookMissing(settings.books_folder, "the home has no book of its own yet; `qenex start` makes it")
+
+
+def _is_own(grants: bytes) -> bool:
+    return bool(int.from_bytes(grants[_GRANTS_FLAGS : _GRANTS_FLAGS + 2], "little") & 1)
 
 
 def system_token(settings: Settings) -> str:

@@ -214,7 +214,7 @@ def _run(home: str | None, ask: Callable[[Identities, Principal], Awaitable[Resu
         from qenex.adapters.database import open_records
         from qenex.adapters.policy_alarm import PolicyAlarm
 
-        book = bytes.fromhex(bootstrap.book_folder(settings).name)
+        book = bootstrap.owner_book(settings)
         owner = Principal(book, "owner", "owner", frozenset({Role.OWNER}), "owner")
         records = await open_records(settings)
         try:
